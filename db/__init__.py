@@ -1,0 +1,1 @@
+"""Results and work states in SQLite or PostgreSQL."""

@@ -1,0 +1,1 @@
+"""Training and evaluation; the node never imports this package."""

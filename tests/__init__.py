@@ -1,0 +1,1 @@
+"""Tests, mirroring the modules; real peers, real images, no mocks."""
