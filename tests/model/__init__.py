@@ -1,0 +1,1 @@
+"""Tests of the model package: reading, geometry, the gate, preprocessing, networks."""

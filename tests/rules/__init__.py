@@ -1,0 +1,1 @@
+"""Tests of the rules package: probabilities to verdicts, defined terms, incoming tags."""
