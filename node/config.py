@@ -1,0 +1,307 @@
+"""The configuration: one frozen object, read once from node.yaml; every mistake is one sentence."""
+
+import os
+import re
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from rules.decide import RULES
+
+PAPER_RULES: Final = ("abdomen_chest", "breast", "outliers", "smooth")
+SHIPPED: Final = "shipped"
+WEIGHTS_FOLDER: Final = Path(__file__).resolve().parent.parent / "model" / "weights"
+_VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; the message names the file, the key's path and the reason."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def _ae_title(value: str) -> str:
+    title = value.strip()
+    if not 1 <= len(title) <= 16 or not title.isascii() or not title.isprintable() or "\\" in title:
+        raise ValueError("an AE title has 1 to 16 ASCII characters and no backslash")
+    return title
+
+
+def _network(value: str) -> str:
+    ip_network(value)
+    return value
+
+
+def _port(value: int) -> int:
+    if not 0 <= value <= 65535:
+        raise ValueError("a port lies between 0 and 65535")
+    return value
+
+
+def _status(value: object) -> object:
+    return int(value, 16) if isinstance(value, str) else value
+
+
+def _resolved(path: Path, info: ValidationInfo) -> Path:
+    """Relative paths count from the folder of the configuration file."""
+    folder = info.context["folder"] if info.context else Path()
+    return (folder / path.expanduser()).resolve()
+
+
+AeTitle = Annotated[str, AfterValidator(_ae_title)]
+Network = Annotated[str, AfterValidator(_network)]
+Port = Annotated[int, AfterValidator(_port)]
+Status = Annotated[int, BeforeValidator(_status)]
+ConfigPath = Annotated[Path, AfterValidator(_resolved)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Policy = Literal["always", "when_missing_or_wrong", "never"]
+
+
+class Caller(_Section):
+    """A requestor that may send: its AE title and, if given, the addresses it may come from."""
+
+    ae_title: AeTitle
+    hosts: tuple[Network, ...] = ()
+
+    def admits(self, ae_title: str, address: str) -> bool:
+        """Tell whether an association of this calling AE title and peer address is this caller's."""
+        if ae_title != self.ae_title:
+            return False
+        peer = ip_address(address)
+        return not self.hosts or any(peer in ip_network(host) for host in self.hosts)
+
+
+class Receive(_Section):
+    """The node as association acceptor."""
+
+    ae_title: AeTitle = "BODYTAG"
+    host: str = "0.0.0.0"  # noqa: S104 - a node in a hospital listens on all of its addresses
+    port: Port = 11112
+    callers: tuple[Caller, ...] = ()
+    promiscuous: bool = False
+    maximum_associations: Annotated[int, Field(ge=1)] = 100
+    maximum_pdu_bytes: Annotated[int, Field(ge=4096, le=1048576)] = 131072
+    association_timeout_s: Seconds = 15
+    message_timeout_s: Seconds = 60
+    idle_timeout_s: Seconds = 300
+    maximum_inflated_bytes: ByteSize = ByteSize(512 * 1024**2)
+
+
+class SpoolSection(_Section):
+    """Where instances are kept, and how much of the disk is left alone."""
+
+    folder: ConfigPath = Field(default=Path("spool"), validate_default=True)
+    minimum_free: ByteSize = ByteSize(5 * 1024**3)
+
+
+class Series(_Section):
+    """When a series counts as complete."""
+
+    stable_age_s: Seconds = 10
+    flush_on_release: bool = False
+
+
+class Weights(_Section):
+    """The weights of each modality's network: `shipped` or a path."""
+
+    CT: str = SHIPPED
+    MR: str = SHIPPED
+
+    @field_validator("CT", "MR")
+    @classmethod
+    def _resolve(cls, value: str, info: ValidationInfo) -> str:
+        return value if value == SHIPPED else str(_resolved(Path(value), info))
+
+
+class Classify(_Section):
+    """The worker."""
+
+    weights: Weights = Weights()
+    workers: Annotated[int, Field(ge=1, le=64)] = 1
+    threads: Annotated[int, Field(ge=0)] = 0
+    hang_timeout_s: Seconds = 300
+    minimum_confidence: Share = 0.5
+
+
+class Relabel(_Section):
+    """When a verdict may be written into the forwarded copy."""
+
+    fill_confidence: Share = 0.5
+    replace_confidence: Share = 0.8
+
+
+class Retry(_Section):
+    """How an instance that a destination did not take is tried again."""
+
+    first_s: Seconds = 5
+    maximum_s: Seconds = 600
+    maximum_age_s: Seconds = 3 * 86400
+
+
+class Destination(_Section):
+    """Where copies go by C-STORE."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+    ae_title: AeTitle
+    host: str
+    port: Port
+    calling_ae_title: AeTitle | None = None
+    relabel: Policy = "when_missing_or_wrong"
+    accepted_warnings: tuple[Status, ...] = (0xB000, 0xB006, 0xB007)
+    timeout_s: Seconds = 30
+    retry: Retry = Retry()
+
+
+class DatabaseSection(_Section):
+    """Where results go; an SQLite file unless a URL names a PostgreSQL server."""
+
+    url: str = "sqlite:///bodytag.sqlite"
+    migrate_on_start: bool = True
+
+    @field_validator("url")
+    @classmethod
+    def _resolve(cls, value: str, info: ValidationInfo) -> str:
+        prefix = "sqlite:///"
+        if value.startswith(prefix):
+            return prefix + str(_resolved(Path(value.removeprefix(prefix)), info))
+        return value
+
+
+class Log(_Section):
+    """What the node writes to standard error."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["console", "json"] = "console"
+
+
+class Config(_Section):
+    """Everything a node can be told, frozen."""
+
+    receive: Receive = Receive()
+    spool: SpoolSection = Field(default_factory=SpoolSection)
+    series: Series = Series()
+    classify: Classify = Classify()
+    rules: tuple[str, ...] = PAPER_RULES
+    relabel: Relabel = Relabel()
+    destinations: tuple[Destination, ...] = ()
+    forward_to: tuple[str, ...] | None = None
+    database: DatabaseSection = Field(default_factory=DatabaseSection)
+    log: Log = Log()
+
+    @field_validator("rules")
+    @classmethod
+    def _known_rules(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name not in RULES:
+                raise ValueError(f"there is no rule '{name}'; known are {', '.join(RULES)}")
+        return names
+
+    @field_validator("destinations")
+    @classmethod
+    def _unique_names(cls, destinations: tuple[Destination, ...]) -> tuple[Destination, ...]:
+        names = [destination.name for destination in destinations]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two destinations are named '{twice[0]}'")
+        return destinations
+
+    @model_validator(mode="after")
+    def _check_whole(self) -> "Config":
+        for index, name in enumerate(self.forward_to or ()):
+            if name not in {destination.name for destination in self.destinations}:
+                raise ValueError(f"forward_to.{index}: there is no destination '{name}'")
+        if not self.receive.callers and not self.receive.promiscuous:
+            raise ValueError("receive.callers: nobody may send; list the callers or set promiscuous: true")
+        return self
+
+    @property
+    def forwarded(self) -> tuple[Destination, ...]:
+        """The destinations that get every series: those of `forward_to`, or all."""
+        if self.forward_to is None:
+            return self.destinations
+        return tuple(self.destination(name) for name in self.forward_to)
+
+    def destination(self, name: str) -> Destination:
+        """Return the destination of that name; raise ConfigError if there is none."""
+        for destination in self.destinations:
+            if destination.name == name:
+                return destination
+        known = ", ".join(destination.name for destination in self.destinations) or "none"
+        raise ConfigError(f"there is no destination '{name}'; configured: {known}")
+
+    def weights(self) -> dict[str, Path]:
+        """Return the path of each modality's weights."""
+        named = self.classify.weights.model_dump()
+        return {
+            modality: WEIGHTS_FOLDER / f"{modality.lower()}.npz" if path == SHIPPED else Path(path)
+            for modality, path in named.items()
+        }
+
+
+def load(path: Path) -> Config:
+    """Read, check and freeze a configuration file.
+
+    `${NAME}` in a value stands for the environment variable NAME. Raises ConfigError.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        raw = yaml.safe_load(text) or {}
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is not valid YAML: {_one_line(error)}") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: must hold keys and values, not a {type(raw).__name__}")
+    try:
+        return Config.model_validate(
+            _with_environment(raw, str(path), ""), context={"folder": path.resolve().parent}
+        )
+    except ValidationError as error:
+        raise ConfigError("\n".join(f"{path}: {_sentence(item)}" for item in error.errors())) from error
+
+
+def _sentence(item: object) -> str:
+    assert isinstance(item, dict)  # noqa: S101 - pydantic's ErrorDetails, a TypedDict
+    where = ".".join(str(part) for part in item["loc"])
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        message = "is no known key"
+    return f"{where}: {message}" if where else message
+
+
+def _with_environment(value: object, file: str, where: str) -> object:
+    if isinstance(value, dict):
+        return {key: _with_environment(item, file, f"{where}.{key}".lstrip(".")) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_environment(item, file, f"{where}.{index}") for index, item in enumerate(value)]
+    if not isinstance(value, str):
+        return value
+
+    def lookup(match: re.Match[str]) -> str:
+        found = os.environ.get(match[1])
+        if found is None:
+            raise ConfigError(f"{file}: {where}: the environment variable {match[1]} is not set")
+        return found
+
+    return _VARIABLE.sub(lookup, value)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,185 @@
+"""The encoded data set: where each top-level element lies in the bytes, without decoding its value.
+
+The receiver validates with it and the relabelling splices with it, so that what is not touched keeps
+every byte. Source: PS3.5 sections 6.2.2, 7.1, 7.5 and A.4.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+Buffer = bytes | memoryview
+
+IMPLICIT_LITTLE: Final = "1.2.840.10008.1.2"
+EXPLICIT_BIG: Final = "1.2.840.10008.1.2.2"
+DEFLATED: Final = "1.2.840.10008.1.2.1.99"
+
+UNDEFINED: Final = 0xFFFFFFFF
+ITEM: Final = 0xFFFEE000
+ITEM_END: Final = 0xFFFEE00D
+SEQUENCE_END: Final = 0xFFFEE0DD
+PIXEL_DATA: Final = 0x7FE00010
+
+SHORT_VRS: Final = frozenset(
+    (b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT", b"PN",
+     b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US")
+)  # fmt: skip
+"""Explicit VRs with a 16-bit length; every other VR has 32 bits (PS3.5 Tables 7.1-1 and 7.1-2)."""
+
+MAXIMUM_DEPTH: Final = 32
+"""Sequences nested deeper are refused: real objects stay under ten."""
+
+
+class EncodedError(ValueError):
+    """The bytes are no data set; the message is one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Syntax:
+    """How elements are encoded: explicit or implicit VR, little or big endian."""
+
+    explicit: bool
+    little: bool
+
+    @classmethod
+    def of(cls, transfer_syntax_uid: str) -> "Syntax":
+        """Everything that is not implicit or big endian is explicit little endian (PS3.5 A.4)."""
+        return cls(transfer_syntax_uid != IMPLICIT_LITTLE, transfer_syntax_uid != EXPLICIT_BIG)
+
+    @property
+    def order(self) -> str:
+        """The byte order mark of `struct`."""
+        return "<" if self.little else ">"
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One element: offsets in the buffer of its header, of its value, and of what follows it.
+
+    `vr` is empty for implicit VR; `undefined` tells whether its length was undefined (then the value
+    ends before the 8 bytes of its delimiter).
+    """
+
+    tag: int
+    vr: bytes
+    start: int
+    value: int
+    end: int
+    undefined: bool
+
+    @property
+    def value_end(self) -> int:
+        """The offset behind the value, before a sequence delimiter."""
+        return self.end - 8 if self.undefined else self.end
+
+
+def inflate(data: Buffer, cap_bytes: int) -> bytes:
+    """Undo the deflated transfer syntax (PS3.5 A.5), giving up above `cap_bytes`.
+
+    Raises EncodedError when the data is no deflate stream or would grow beyond the cap.
+    """
+    machine = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        plain = machine.decompress(data, cap_bytes + 1)
+    except zlib.error as error:
+        raise EncodedError("the deflated data set does not inflate") from error
+    if len(plain) > cap_bytes:
+        raise EncodedError(f"the deflated data set inflates to more than {cap_bytes} bytes")
+    if not machine.eof:
+        raise EncodedError("the deflated data set is cut off")
+    return plain
+
+
+def deflate(data: Buffer) -> bytes:
+    """Encode for the deflated transfer syntax, padded to even length (PS3.5 A.5)."""
+    machine = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    packed = machine.compress(data) + machine.flush()
+    return packed + b"\0" * (len(packed) % 2)
+
+
+def elements(data: Buffer, syntax: Syntax, start: int = 0, end: int | None = None) -> Iterator[Element]:
+    """Walk the top-level elements in order; nested ones only where a length is undefined.
+
+    Raises EncodedError at the first length that goes beyond the data, the first tag out of place and
+    where sequences nest deeper than MAXIMUM_DEPTH.
+    """
+    end = len(data) if end is None else end
+    offset = start
+    while offset < end:
+        element = _element(data, offset, end, syntax, 0)
+        if element.tag >> 16 == 0xFFFE:
+            raise EncodedError(f"an item stands outside of a sequence at byte {offset}")
+        yield element
+        offset = element.end
+
+
+def name(tag: int) -> str:
+    """Write a tag as the standard does: (gggg,eeee)."""
+    return f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+
+
+def _element(data: Buffer, offset: int, end: int, syntax: Syntax, depth: int) -> Element:
+    tag, vr, length, value = _header(data, offset, end, syntax)
+    if length != UNDEFINED:
+        if value + length > end:
+            raise EncodedError(f"{name(tag)} declares {length} bytes but {end - value} are left")
+        return Element(tag, vr, offset, value, value + length, undefined=False)
+    if depth >= MAXIMUM_DEPTH:
+        raise EncodedError(f"{name(tag)} nests sequences deeper than {MAXIMUM_DEPTH}")
+    # The content of UN with undefined length is implicit VR little endian (PS3.5 6.2.2, note 4).
+    inner = Syntax(explicit=False, little=True) if vr == b"UN" else syntax
+    stop = _end_of_items(data, value, end, inner, depth, name(tag))
+    return Element(tag, vr, offset, value, stop, undefined=True)
+
+
+def _header(data: Buffer, offset: int, end: int, syntax: Syntax) -> tuple[int, bytes, int, int]:
+    if offset + 8 > end:
+        raise EncodedError(f"the data set ends within an element header at byte {offset}")
+    group, number = struct.unpack_from(f"{syntax.order}HH", data, offset)
+    tag = group << 16 | number
+    if not syntax.explicit or group == 0xFFFE:
+        (length,) = struct.unpack_from(f"{syntax.order}I", data, offset + 4)
+        return tag, b"", length, offset + 8
+    vr = bytes(data[offset + 4 : offset + 6])
+    if vr in SHORT_VRS:
+        (length,) = struct.unpack_from(f"{syntax.order}H", data, offset + 6)
+        return tag, vr, length, offset + 8
+    if not (vr.isalpha() and vr.isupper()):
+        raise EncodedError(f"{name(tag)} has no value representation at byte {offset}")
+    if offset + 12 > end:
+        raise EncodedError(f"the data set ends within an element header at byte {offset}")
+    (length,) = struct.unpack_from(f"{syntax.order}I", data, offset + 8)
+    return tag, vr, length, offset + 12
+
+
+def _end_of_items(data: Buffer, offset: int, end: int, syntax: Syntax, depth: int, owner: str) -> int:
+    """Return the offset behind the delimiter of a sequence (or of fragments) of undefined length."""
+    while True:
+        tag, _, length, value = _header(data, offset, end, syntax)
+        if tag == SEQUENCE_END:
+            return value
+        if tag != ITEM:
+            raise EncodedError(f"{owner} holds {name(tag)} where an item belongs")
+        if length == UNDEFINED:
+            offset = _end_of_item(data, value, end, syntax, depth + 1)
+        elif value + length > end:
+            raise EncodedError(f"an item of {owner} declares {length} bytes but {end - value} are left")
+        else:
+            offset = value + length
+
+
+def _end_of_item(data: Buffer, offset: int, end: int, syntax: Syntax, depth: int) -> int:
+    while True:
+        element = _element_or_delimiter(data, offset, end, syntax, depth)
+        if element.tag == ITEM_END:
+            return element.end
+        offset = element.end
+
+
+def _element_or_delimiter(data: Buffer, offset: int, end: int, syntax: Syntax, depth: int) -> Element:
+    tag, vr, _, value = _header(data, offset, end, syntax)
+    if tag == ITEM_END:
+        return Element(tag, vr, offset, value, value, undefined=False)
+    return _element(data, offset, end, syntax, depth)

@@ -1,0 +1,179 @@
+"""The spool: every accepted instance as one fsynced Part 10 file, never overwritten, named by its UID.
+
+Layout: `<folder>/instances/<study uid>/<series uid>/<instance uid>.dcm`; a different object with the
+same UID lies beside it as `<instance uid>.<digest>.dcm`. `<folder>/incoming` holds files being written,
+`<folder>/requests` what the command line asks of the running node.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from node.part10 import meta_end
+from node.status import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, Rejection
+
+UID_PATTERN: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
+"""Digits and single dots: safe as a file name. Leading zeros, forbidden by PS3.5 9.1, occur and are kept."""
+
+
+class SpoolError(RuntimeError):
+    """The spool cannot be used; the message is one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesKey:
+    """What the spool groups by."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One instance that lies safely in the spool; `path` is relative to the instances folder."""
+
+    key: SeriesKey
+    sop_instance_uid: str
+    path: str
+    sha256: str
+    size_bytes: int
+    duplicate: bool
+
+
+def checked_uid(value: str, keyword: str) -> str:
+    """Return the UID if it may serve as a file name; raise Rejection 0xC000 otherwise."""
+    if len(value) > 64 or not UID_PATTERN.fullmatch(value):
+        raise Rejection(CANNOT_UNDERSTAND, f"{keyword} is not a valid UID")
+    return value
+
+
+class Spool:
+    """The folder in which instances are kept; safe for any number of threads."""
+
+    def __init__(self, folder: Path, minimum_free_bytes: int) -> None:
+        self.folder = folder
+        self.instances = folder / "instances"
+        self.requests = folder / "requests"
+        self._incoming = folder / "incoming"
+        self._minimum_free_bytes = minimum_free_bytes
+        for path in (self.instances, self.requests, self._incoming):
+            path.mkdir(parents=True, exist_ok=True)
+
+    def lock(self) -> IO[str]:
+        """Take the spool for this process; raise SpoolError if another node has it."""
+        handle = (self.folder / "lock").open("w")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            handle.close()
+            raise SpoolError(f"another node is running on the spool {self.folder}") from error
+        return handle
+
+    def clear_incoming(self) -> int:
+        """Remove files that were never acknowledged, left by a process that died; return how many."""
+        left = list(self._incoming.iterdir())
+        for path in left:
+            path.unlink(missing_ok=True)
+        return len(left)
+
+    def free_bytes(self) -> int:
+        """Return how many bytes the file system of the spool has left."""
+        return shutil.disk_usage(self.folder).free
+
+    def store(self, key: SeriesKey, uid: str, meta: bytes, data_set: memoryview) -> Stored:
+        """Write one instance so that it survives a power cut, then give it its final name.
+
+        `meta` is preamble, prefix and file meta information; `data_set` is kept as received.
+        Raises Rejection 0xA700 when the disk is under its floor or the write fails.
+        """
+        if self.free_bytes() - len(data_set) < self._minimum_free_bytes:
+            raise Rejection(OUT_OF_RESOURCES, "the spool's disk is under its floor")
+        digest = hashlib.sha256(data_set).hexdigest()
+        folder = self.instances / key.study_instance_uid / key.series_instance_uid
+        incoming = self._incoming / uuid.uuid4().hex
+        try:
+            _make_durable_folder(folder)
+            _write_durably(incoming, meta, data_set)
+            path, duplicate = _give_name(incoming, folder, uid, digest)
+        except OSError as error:
+            raise Rejection(OUT_OF_RESOURCES, f"the spool cannot write: {error.strerror}") from error
+        finally:
+            incoming.unlink(missing_ok=True)
+        relative = path.relative_to(self.instances).as_posix()
+        return Stored(key, uid, relative, digest, len(data_set), duplicate)
+
+    def series(self) -> Iterator[tuple[SeriesKey, tuple[str, ...]]]:
+        """Yield every series in the spool with the relative paths of its files, in name order."""
+        for study in _folders(self.instances):
+            for folder in _folders(study):
+                names = tuple(sorted(entry.name for entry in os.scandir(folder)))
+                prefix = f"{study.name}/{folder.name}"
+                yield SeriesKey(study.name, folder.name), tuple(f"{prefix}/{name}" for name in names)
+
+    def path(self, relative: str) -> Path:
+        """Return the absolute path of a stored instance."""
+        return self.instances / relative
+
+
+def data_set_digest(path: Path, offset: int) -> str:
+    """Return the SHA-256 of a stored file from `offset` (the end of its meta information) on."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir())
+
+
+def _write_durably(path: Path, meta: bytes, data_set: memoryview) -> None:
+    with path.open("xb") as file:
+        file.write(meta)
+        file.write(data_set)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _give_name(incoming: Path, folder: Path, uid: str, digest: str) -> tuple[Path, bool]:
+    """Link the file under the first name that is free or holds the same data set; never overwrite.
+
+    Linking fails when the name exists, so of two associations that store one UID at once one wins.
+    """
+    for name in (f"{uid}.dcm", f"{uid}.{digest[:16]}.dcm"):
+        path = folder / name
+        try:
+            os.link(incoming, path)
+        except FileExistsError:
+            if _same_data_set(path, digest):
+                return path, True
+            continue
+        _fsync_folder(folder)
+        return path, False
+    raise OSError(0, f"two different objects share the name {uid}")
+
+
+def _same_data_set(path: Path, digest: str) -> bool:
+    return data_set_digest(path, meta_end(path)) == digest
+
+
+def _make_durable_folder(folder: Path) -> None:
+    if folder.is_dir():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    _fsync_folder(folder.parent)
+    _fsync_folder(folder.parent.parent)
+
+
+def _fsync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
