@@ -1,0 +1,57 @@
+"""Attribute values as plain Python, tolerant of what real files hold: damaged is missing."""
+
+import math
+import struct
+import zlib
+from collections.abc import Iterable
+from typing import Final
+
+from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
+
+BROKEN: Final = (
+    ArithmeticError, AttributeError, BytesLengthException, EOFError, InvalidDicomError, LookupError,
+    MemoryError, NotImplementedError, OSError, RecursionError, RuntimeError, StopIteration, TypeError,
+    ValueError, struct.error, zlib.error,
+)  # fmt: skip
+"""What pydicom and its decoders raise on damaged input; they document no narrower set."""
+
+
+def _value(ds: Dataset, keyword: str) -> object:
+    """Return an element's value, None where it is missing, empty or cannot be converted."""
+    try:
+        value = ds.get(keyword)
+    except BROKEN:
+        return None
+    return None if value == "" else value
+
+
+def texts(ds: Dataset, keyword: str) -> tuple[str, ...]:
+    """Return a text attribute's values; bytes of a wrong VR are read as Latin-1."""
+    value = _value(ds, keyword)
+    if value is None:
+        return ()
+    if isinstance(value, bytes):
+        value = value.decode("latin-1").split("\\")
+    values = value if isinstance(value, Iterable) and not isinstance(value, str) else (value,)
+    return tuple(str(item).strip(" \0") for item in values)
+
+
+def text(ds: Dataset, keyword: str) -> str:
+    """Return a text attribute as one string, several values joined by a backslash."""
+    return "\\".join(texts(ds, keyword))
+
+
+def numbers(ds: Dataset, keyword: str, count: int) -> tuple[float, ...] | None:
+    """Return exactly `count` finite numbers, None for anything else."""
+    try:
+        values = tuple(float(item) for item in texts(ds, keyword))
+    except ValueError:
+        return None
+    return values if len(values) == count and all(map(math.isfinite, values)) else None
+
+
+def integer(ds: Dataset, keyword: str, default: int = 0) -> int:
+    """Return one whole number, `default` for anything else."""
+    found = numbers(ds, keyword, 1)
+    return default if found is None else int(found[0])

@@ -1,0 +1,142 @@
+"""Slice order along the normal, planes, gaps and duplicates, all in mm of the patient coordinate system.
+
+PS3.3 C.7.6.2.1.1: x grows to the patient's left, y to the back, z to the head. Orientation is the
+six direction cosines of Image Orientation (Patient) (0020,0037): along a row, then along a column.
+"""
+
+from collections.abc import Sequence
+from typing import Final, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Plane = Literal["axial", "coronal", "sagittal"]
+Orientation = tuple[float, float, float, float, float, float]
+Position = tuple[float, float, float]
+
+_MINIMUM_SINE: Final = 0.5
+"""Row and column nearer than 30 degrees to each other span no plane that one could trust."""
+_COS_45: Final = 0.70710678 - 1e-6
+
+
+class Placed(Protocol):
+    """An image that may know where it lies; `model.read.ImageHeader` is one."""
+
+    @property
+    def position(self) -> Position | None:
+        """Centre of the first pixel in mm, or None."""
+
+    @property
+    def orientation(self) -> Orientation | None:
+        """Direction cosines of row and column, or None."""
+
+
+def normal(orientation: Sequence[float] | None) -> NDArray[np.float64] | None:
+    """Return the unit normal (3,) of an image plane, or None where the six numbers span no plane.
+
+    The sign is such that the largest component is positive: towards the head for axial images,
+    to the back for coronal and to the left for sagittal ones.
+    """
+    if orientation is None or len(orientation) != 6:
+        return None
+    cosines = np.asarray(orientation, dtype=np.float64).reshape(2, 3)
+    if not np.isfinite(cosines).all():
+        return None
+    lengths = np.linalg.norm(cosines, axis=1)
+    if lengths.min() < 1e-6 or lengths.max() > 1e6:
+        return None
+    across = np.cross(*(cosines / lengths[:, np.newaxis]))
+    sine = float(np.linalg.norm(across))
+    if sine < _MINIMUM_SINE:
+        return None
+    across /= sine
+    sign = np.sign(across[_main_axis(across)])
+    return np.asarray(across * sign, dtype=np.float64)
+
+
+def plane(orientation: Sequence[float] | None) -> Plane | None:
+    """Name the plane of an image: axial where its normal is within 45 degrees of the long axis.
+
+    Everything else is coronal or sagittal, whichever axis the normal is nearer to; None where the
+    orientation is missing or degenerate.
+    """
+    across = normal(orientation)
+    if across is None:
+        return None
+    planes: tuple[Plane, Plane, Plane] = ("sagittal", "coronal", "axial")
+    return planes[_main_axis(across)]
+
+
+def _main_axis(across: NDArray[np.float64]) -> int:
+    """0, 1 or 2: the long axis (2) if within 45 degrees, else the nearer of the other two."""
+    size = np.abs(across)
+    if size[2] >= _COS_45:
+        return 2
+    return 1 if size[1] >= size[0] else 0
+
+
+def positions_mm(headers: Sequence[Placed]) -> NDArray[np.float64]:
+    """Return the positions (n,) of n images along their common normal, growing towards the head.
+
+    The common normal is the mean of the images' own normals, so a stack whose slices are fanned a
+    little (lumbar discs) keeps its order. Raises ValueError where an image has no usable geometry
+    or where the normals cancel out; the gate lets neither through.
+    """
+    if not headers:
+        return np.zeros(0)
+    points, normals = [], []
+    for header in headers:
+        across = normal(header.orientation)
+        if header.position is None or across is None:
+            raise ValueError("an image without position or orientation has no place in a stack")
+        points.append(header.position)
+        normals.append(across)
+    mean = np.mean(normals, axis=0)
+    length = float(np.linalg.norm(mean))
+    if length < 1e-3:
+        raise ValueError("the images of this stack do not lie in one direction")
+    return np.asarray(np.asarray(points, dtype=np.float64) @ (mean / length), dtype=np.float64)
+
+
+def order(positions: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return the indices (n,) that sort positions from feet to head; equal positions keep their order."""
+    return np.argsort(positions, kind="stable")
+
+
+def duplicates(positions: NDArray[np.float64], tolerance_mm: float = 0.01) -> NDArray[np.bool_]:
+    """Say which of n sorted positions repeat the one before them (phases, echoes, sent twice)."""
+    repeated = np.zeros(len(positions), dtype=np.bool_)
+    repeated[1:] = np.diff(positions) <= tolerance_mm
+    return repeated
+
+
+def step_mm(positions: NDArray[np.float64]) -> float | None:
+    """Return the median distance between sorted neighbours, repeats left out; None below two places."""
+    steps = np.diff(positions[~duplicates(positions)])
+    return float(np.median(steps)) if len(steps) else None
+
+
+def gaps(positions: NDArray[np.float64], factor: float = 1.75) -> list[tuple[int, float]]:
+    """List the holes in a sorted stack as (index of the image after the hole, width in mm).
+
+    A hole is a step wider than `factor` times the median step: more than half of a missing image.
+    """
+    usual = step_mm(positions)
+    if usual is None:
+        return []
+    steps = np.diff(positions)
+    return [(int(i) + 1, float(steps[i])) for i in np.flatnonzero(steps > factor * usual)]
+
+
+def extents_mm(positions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return what each of n sorted images stands for in mm: half the way to each neighbour.
+
+    The two ends get their one half twice, and no half exceeds the median step, so a hole belongs
+    to nobody. A stack with one place only gives every image 1.0.
+    """
+    usual = step_mm(positions)
+    if usual is None:
+        return np.ones(len(positions))
+    halves = np.minimum(np.diff(positions), usual) / 2
+    below, above = np.concatenate([halves[:1], halves]), np.concatenate([halves, halves[-1:]])
+    return np.asarray(below + above, dtype=np.float64)

@@ -1,0 +1,282 @@
+"""DICOM file -> header without pixels, and header -> pixels in modality units with a mask of valid ones."""
+
+import warnings
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final, cast
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom import uid
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_file_meta_info, read_partial
+from pydicom.pixels.utils import pixel_array
+from pydicom.tag import BaseTag
+
+from model import codestream
+from model.attributes import BROKEN, integer, numbers, text, texts
+from model.geometry import Orientation, Position
+
+MAXIMUM_PIXELS: Final = 64 * 1024 * 1024
+"""Rows x Columns x Frames above which nothing is decoded."""
+MAXIMUM_INFLATED_BYTES: Final = 512 * 1024 * 1024
+"""A deflated data set (PS3.5 A.5) that grows beyond this is not read at all."""
+
+_PIXEL_DATA: Final = 0x7FE00010
+_META_START: Final = 128 + 4 + 12
+"""Preamble, prefix and the group length element, whose value counts the bytes from here (PS3.10 7.1)."""
+_KEYWORDS: Final = (
+    "SpecificCharacterSet", "ImageType", "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID",
+    "StudyInstanceUID", "FrameOfReferenceUID", "Modality", "SeriesDescription", "ProtocolName",
+    "SequenceName", "BodyPartExamined", "InstanceNumber", "CardiacNumberOfImages", "SliceThickness",
+    "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns",
+    "NumberOfFrames", "BitsAllocated", "BitsStored", "SamplesPerPixel", "PhotometricInterpretation",
+    "PixelRepresentation",
+)  # fmt: skip
+_TAGS: Final = [cast(int, tag_for_keyword(keyword)) for keyword in _KEYWORDS]
+_UNDEFINED_LENGTH: Final = 0xFFFFFFFF
+
+
+class NotDicomError(ValueError):
+    """The file is no readable DICOM Part 10 file; the message is one sentence."""
+
+
+class UndecodableError(ValueError):
+    """The pixel data cannot be turned into an image; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What an instance says of itself, as far as reading, the gate and geometry need it.
+
+    Texts are stripped and "" where missing or unreadable, numbers None (geometry) or 0 (the rest).
+    `image_type` is upper case. `pixel_spacing_mm` is (between rows, between columns).
+    `pixel_data_bytes` is what is there in the file, 0 where there is no pixel data.
+    """
+
+    path: Path
+    sop_class_uid: str
+    sop_instance_uid: str
+    series_instance_uid: str
+    study_instance_uid: str
+    frame_of_reference_uid: str
+    transfer_syntax_uid: str
+    modality: str
+    image_type: tuple[str, ...]
+    rows: int
+    columns: int
+    frames: int
+    bits_allocated: int
+    bits_stored: int
+    samples_per_pixel: int
+    photometric: str
+    position: Position | None
+    orientation: Orientation | None
+    pixel_spacing_mm: tuple[float, float] | None
+    slice_thickness_mm: float | None
+    pixel_data_bytes: int
+    series_description: str
+    protocol_name: str
+    sequence_name: str
+    body_part: str
+    instance_number: int
+    cardiac_images: int
+
+
+@dataclass(frozen=True)
+class Image:
+    """One decoded image.
+
+    `values` is float32 (rows, columns) after Rescale Slope and Intercept, bright where MONOCHROME2
+    is bright; `valid` is bool (rows, columns), False on padding. `spacing_mm` is (row, column).
+    """
+
+    values: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+    spacing_mm: tuple[float, float] | None
+
+
+def read_header(path: Path) -> ImageHeader:
+    """Read a file up to its pixel data, which is measured but not loaded.
+
+    Odd attribute values (wrong VR, empty, not a number) count as missing. Raises NotDicomError
+    where the file is no Part 10 file or breaks off before its end, OSError where it cannot be read.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            ds, pixel_bytes = _parse(path, file, size)
+        except BROKEN as error:
+            raise NotDicomError(f"{path.name} is not a readable DICOM file: {error}.") from error
+        return _header(path, ds, pixel_bytes)
+
+
+def _parse(path: Path, file: BinaryIO, size: int) -> tuple[Dataset, int]:
+    """Return the data set before the pixel data, and the bytes of pixel data that follow."""
+    if size < 132 or not file.read(132).endswith(b"DICM"):
+        raise InvalidDicomError("it has no DICM prefix")
+    file.seek(0)
+    meta = read_file_meta_info(path)
+    deflated = meta.get("TransferSyntaxUID") == uid.DeflatedExplicitVRLittleEndian
+    if deflated:
+        _check_inflation(path, int(meta.get("FileMetaInformationGroupLength", 0)))
+    found = 0
+
+    def at_pixels(tag: BaseTag, _vr: str | None, length: int) -> bool:
+        nonlocal found
+        if int(tag) == _PIXEL_DATA:
+            rest = length if deflated else size - file.tell()
+            found = rest if length == _UNDEFINED_LENGTH else min(length, rest)
+        return int(tag) >= _PIXEL_DATA
+
+    ds = read_partial(file, stop_when=at_pixels, specific_tags=list(_TAGS))
+    if not ds and not found:
+        raise InvalidDicomError("it holds no image attributes")
+    return ds, found
+
+
+def _check_inflation(path: Path, group_length: int) -> None:
+    """Refuse a deflate bomb: inflate piecewise up to the cap and throw the result away."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    with path.open("rb") as file:
+        file.seek(_META_START + group_length)
+        rest, total = file.read(), 0
+    while rest and total <= MAXIMUM_INFLATED_BYTES:
+        total += len(inflater.decompress(rest, 1 << 20))
+        rest = inflater.unconsumed_tail
+    if total > MAXIMUM_INFLATED_BYTES:
+        raise InvalidDicomError(f"it inflates to more than {MAXIMUM_INFLATED_BYTES >> 20} MiB")
+
+
+def _header(path: Path, ds: Dataset, pixel_bytes: int) -> ImageHeader:
+    meta = cast(Dataset, getattr(ds, "file_meta", Dataset()))
+    spacing = numbers(ds, "PixelSpacing", 2)
+    thickness = numbers(ds, "SliceThickness", 1)
+    return ImageHeader(
+        path=path,
+        sop_class_uid=text(ds, "SOPClassUID") or text(meta, "MediaStorageSOPClassUID"),
+        sop_instance_uid=text(ds, "SOPInstanceUID") or text(meta, "MediaStorageSOPInstanceUID"),
+        series_instance_uid=text(ds, "SeriesInstanceUID"),
+        study_instance_uid=text(ds, "StudyInstanceUID"),
+        frame_of_reference_uid=text(ds, "FrameOfReferenceUID"),
+        transfer_syntax_uid=text(meta, "TransferSyntaxUID"),
+        modality=text(ds, "Modality").upper(),
+        image_type=tuple(item.upper() for item in texts(ds, "ImageType")),
+        rows=max(0, integer(ds, "Rows")),
+        columns=max(0, integer(ds, "Columns")),
+        frames=max(1, integer(ds, "NumberOfFrames", 1)),
+        bits_allocated=integer(ds, "BitsAllocated"),
+        bits_stored=integer(ds, "BitsStored"),
+        samples_per_pixel=integer(ds, "SamplesPerPixel", 1),
+        photometric=text(ds, "PhotometricInterpretation").upper(),
+        position=cast(Position | None, numbers(ds, "ImagePositionPatient", 3)),
+        orientation=cast(Orientation | None, numbers(ds, "ImageOrientationPatient", 6)),
+        pixel_spacing_mm=(spacing[0], spacing[1]) if spacing and min(spacing) > 0 else None,
+        slice_thickness_mm=thickness[0] if thickness and thickness[0] > 0 else None,
+        pixel_data_bytes=pixel_bytes,
+        series_description=text(ds, "SeriesDescription"),
+        protocol_name=text(ds, "ProtocolName"),
+        sequence_name=text(ds, "SequenceName"),
+        body_part=text(ds, "BodyPartExamined"),
+        instance_number=integer(ds, "InstanceNumber"),
+        cardiac_images=integer(ds, "CardiacNumberOfImages"),
+    )
+
+
+def read_pixels(header: ImageHeader) -> Image:
+    """Decode the one grey frame of a file.
+
+    Raises UndecodableError, with one sentence, where the pixel data is missing, short, damaged,
+    larger than MAXIMUM_PIXELS, of several frames or samples, or in an unknown transfer syntax.
+    """
+    _check_size(header)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            ds = pydicom.dcmread(header.path)
+            stored = _decode(header, ds)
+            valid = _valid(ds, stored)
+            values = _rescale(ds, stored)
+        except BROKEN as error:
+            raise UndecodableError(f"The pixel data cannot be decoded: {error}.") from error
+    if header.photometric == "MONOCHROME1":
+        values = _invert(values, valid)
+    return Image(values, valid, header.pixel_spacing_mm)
+
+
+def _check_size(header: ImageHeader) -> None:
+    """Compare what the header promises with the caps and with the bytes that are there."""
+    pixels = header.rows * header.columns * header.frames
+    if header.frames > 1 or header.samples_per_pixel != 1:
+        raise UndecodableError(
+            f"{header.frames} frames of {header.samples_per_pixel} samples are no grey image."
+        )
+    if pixels > MAXIMUM_PIXELS:
+        raise UndecodableError(f"{pixels} pixels are more than the {MAXIMUM_PIXELS} that are decoded.")
+    if not pixels or not header.pixel_data_bytes:
+        raise UndecodableError("There is no pixel data.")
+    needed = (pixels * header.bits_allocated + 7) // 8
+    if header.transfer_syntax_uid in codestream.NATIVE and header.pixel_data_bytes < needed:
+        raise UndecodableError(
+            f"The pixel data has {header.pixel_data_bytes} bytes where {needed} are needed."
+        )
+
+
+def _decode(header: ImageHeader, ds: Dataset) -> NDArray[np.generic]:
+    """Return the stored values (rows, columns), signed where Pixel Representation says so."""
+    syntax, shape = header.transfer_syntax_uid, (header.rows, header.columns)
+    if syntax not in codestream.NATIVE:
+        if syntax not in codestream.PLUGINS:
+            raise ValueError(f"no decoder for transfer syntax {syntax or '(none)'}")
+        declared = codestream.size(codestream.first_frame(ds))
+        if syntax != uid.RLELossless and declared != shape:
+            raise ValueError(f"the compressed stream says {declared}, the header {shape}")
+        if syntax == uid.JPEGExtended12Bit and header.bits_stored > 8:
+            return codestream.extended_12_bit(str(header.path), *shape)
+    stored = pixel_array(ds, raw=True, decoding_plugin=codestream.PLUGINS.get(syntax, ""))
+    if stored.shape != shape:
+        raise ValueError(f"the decoder gave {stored.shape}, the header says {shape}")
+    return cast(NDArray[np.generic], stored)
+
+
+def _valid(ds: Dataset, stored: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Return where the pixels are no padding (PS3.3 C.7.5.1.1.2), everywhere if all of them are.
+
+    Writers mix up US and SS for the padding values, so both are read by Pixel Representation.
+    """
+    first = _stored_number(ds, "PixelPaddingValue", stored.dtype)
+    if first is None:
+        return np.ones(stored.shape, dtype=np.bool_)
+    limit = _stored_number(ds, "PixelPaddingRangeLimit", stored.dtype)
+    low, high = sorted((first, first if limit is None else limit))
+    values = stored.astype(np.int64)
+    padding = (values >= low) & (values <= high)
+    return np.ones_like(padding) if padding.all() else ~padding
+
+
+def _stored_number(ds: Dataset, keyword: str, dtype: np.dtype[np.generic]) -> int | None:
+    """Return a number as it would look in `dtype`: 63536 is -2000 among signed 16-bit pixels."""
+    found = numbers(ds, keyword, 1)
+    if found is None:
+        return None
+    number, modulus = int(found[0]), 1 << (8 * dtype.itemsize)
+    number %= modulus
+    return number - modulus if dtype.kind == "i" and number >= modulus // 2 else number
+
+
+def _rescale(ds: Dataset, stored: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Apply Rescale Slope (0028,1053) and Intercept (0028,1052); a slope of 0 or nonsense counts as 1."""
+    slope = numbers(ds, "RescaleSlope", 1) or (1.0,)
+    intercept = numbers(ds, "RescaleIntercept", 1) or (0.0,)
+    return np.asarray(stored.astype(np.float64) * (slope[0] or 1.0) + intercept[0], dtype=np.float32)
+
+
+def _invert(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Mirror MONOCHROME1 values about the middle of the valid ones, so that bone is bright."""
+    seen = values[valid]
+    return np.asarray(seen.max() + seen.min() - values, dtype=np.float32)
