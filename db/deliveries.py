@@ -1,0 +1,228 @@
+"""Deliveries: what is due for a destination, how each try ended, and sending again.
+
+One call a transaction: each locks the series of its delivery, and two transactions that lock several
+series in different orders would wait for each other.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, exists, insert, select, update
+from sqlalchemy.orm import Session
+
+from db.moves import PENDING, insert_unless_there, lock_series, move, settle
+from db.records import DeliveryWork, Route
+from db.states import DECIDED, DeliveryState, State
+from db.tables import Attempt, Delivery, Instance, Series
+
+_WORK = (
+    Delivery.id.label("delivery_id"),
+    Delivery.series_id,
+    Instance.sop_instance_uid,
+    Instance.sop_class_uid,
+    Instance.transfer_syntax_uid,
+    Instance.path,
+    Delivery.policy,
+    Delivery.attempts,
+    Delivery.armed_at,
+    Series.decided_at,
+    Series.term,
+    Series.code_value,
+    Series.code_meaning,
+    Series.paired,
+    Series.confidence,
+    Instance.region.label("image_region"),
+    Series.weights_digest,
+    Series.software_version,
+)
+"""The columns of a DeliveryWork, by their names."""
+
+
+def create(
+    session: Session, series_id: int, instance_ids: Sequence[int], routes: Sequence[Route], now: datetime
+) -> None:
+    """Create the deliveries of instances, pending and due at once; those that exist are left as they are."""
+    fixed = {"series_id": series_id, "state": DeliveryState.PENDING, "attempts": 0, "tries": 0}
+    times = {"created_at": now, "armed_at": now, "next_attempt_at": now}
+    insert_unless_there(
+        session,
+        Delivery,
+        [
+            {"instance_id": instance_id, "destination": route.destination, "policy": route.policy}
+            | fixed
+            | times
+            for route in routes
+            for instance_id in instance_ids
+        ],
+    )
+
+
+def due(session: Session, destination: str, now: datetime, limit: int) -> tuple[DeliveryWork, ...]:
+    """Return what may be sent to a destination now, at most `limit`, the oldest first, series by series."""
+    rows = session.execute(
+        select(*_WORK)
+        .join(Instance, Instance.id == Delivery.instance_id)
+        .join(Series, Series.id == Delivery.series_id)
+        .where(Delivery.destination == destination, PENDING, Delivery.next_attempt_at <= now)
+        .order_by(Delivery.next_attempt_at, Delivery.series_id, Delivery.id)
+        .limit(limit)
+    )
+    by_series: dict[int, list[DeliveryWork]] = {}
+    for work in (DeliveryWork(**row) for row in rows.mappings()):
+        by_series.setdefault(work.series_id, []).append(work)
+    return tuple(work for together in by_series.values() for work in together)
+
+
+def next_due_at(session: Session, destination: str) -> datetime | None:
+    """Return when the next delivery to a destination is due; None if none is pending."""
+    return session.scalar(
+        select(Delivery.next_attempt_at)
+        .where(Delivery.destination == destination, PENDING)
+        .order_by(Delivery.next_attempt_at)
+        .limit(1)
+    )
+
+
+def succeeded(session: Session, delivery_id: int, status: int, now: datetime, comment: str = "") -> bool:
+    """Record that an instance was stored, perhaps with a warning (`status` 0x0000 or 0xBxxx).
+
+    Returns False, and changes nothing, if the delivery was settled before.
+    """
+    return _settled(session, delivery_id, DeliveryState.SENT, status, comment, now)
+
+
+def failed(session: Session, delivery_id: int, status: int | None, comment: str, now: datetime) -> bool:
+    """Record that a delivery failed for good; False, and nothing changed, if it was settled before."""
+    return _settled(session, delivery_id, DeliveryState.FAILED, status, comment, now)
+
+
+def postponed(
+    session: Session,
+    delivery_id: int,
+    status: int | None,
+    comment: str,
+    next_attempt_at: datetime,
+    now: datetime,
+) -> bool:
+    """Record a try that failed for now; False, and nothing changed, if the delivery was settled before."""
+    return _tried(session, delivery_id, status, comment, now, {"next_attempt_at": next_attempt_at})
+
+
+def _settled(
+    session: Session, delivery_id: int, state: DeliveryState, status: int | None, comment: str, now: datetime
+) -> bool:
+    series_id = session.scalar(select(Delivery.series_id).where(Delivery.id == delivery_id))
+    if series_id is None:
+        return False
+    lock_series(session, series_id)
+    if not _tried(session, delivery_id, status, comment, now, {"state": state}):
+        return False
+    settle(session, series_id, now)
+    return True
+
+
+def _tried(
+    session: Session,
+    delivery_id: int,
+    status: int | None,
+    comment: str,
+    now: datetime,
+    changes: dict[str, Any],
+) -> bool:
+    """Count a try of a pending delivery and write it down."""
+    number = session.scalar(
+        update(Delivery)
+        .where(Delivery.id == delivery_id, PENDING)
+        .values(
+            attempts=Delivery.attempts + 1,
+            tries=Delivery.tries + 1,
+            last_at=now,
+            last_status=status,
+            last_comment=comment,
+            **changes,
+        )
+        .returning(Delivery.tries)
+        .execution_options(synchronize_session=False)
+    )
+    if number is None:
+        return False
+    attempt = {"delivery_id": delivery_id, "number": number, "at": now, "status": status, "comment": comment}
+    session.execute(insert(Attempt), [attempt])
+    return True
+
+
+def skip_destinations(session: Session, keep: Collection[str], now: datetime) -> int:
+    """Fail what is pending for destinations that are no longer configured; returns how many deliveries."""
+    gone = PENDING & Delivery.destination.not_in(keep)
+    skipped = 0
+    for series_id in session.scalars(
+        select(Delivery.series_id).where(gone).distinct().order_by(Delivery.series_id)
+    ).all():
+        lock_series(session, series_id)
+        names = session.scalars(
+            select(Delivery.destination).where(Delivery.series_id == series_id, gone).distinct()
+        )
+        for name in names.all():
+            comment = f"destination {name} is no longer configured"
+            skipped += _change(
+                session,
+                (Delivery.series_id == series_id) & (Delivery.destination == name) & PENDING,
+                {"state": DeliveryState.FAILED, "last_status": None, "last_comment": comment, "last_at": now},
+            )
+        settle(session, series_id, now)
+    return skipped
+
+
+def resend(
+    session: Session,
+    series_ids: Sequence[int],
+    destinations: Collection[str] | None,
+    only_failed: bool,
+    routes: Sequence[Route],
+    now: datetime,
+) -> int:
+    """Arm deliveries again, due at once and with their age counted from now; returns how many.
+
+    Only configured destinations count, and of these those in `destinations` (None: all), with the policy
+    that their route has now. Unless `only_failed`, what was sent goes again, and what a newly configured
+    destination never got is created. Series without a decision are left alone.
+    """
+    wanted = [route for route in routes if destinations is None or route.destination in destinations]
+    armed = 0
+    for series_id in sorted(set(series_ids)):
+        state = lock_series(session, series_id)
+        if state not in DECIDED:
+            continue
+        count = sum(_rearm(session, series_id, route, only_failed, now) for route in wanted)
+        if count and state is not State.CLASSIFIED:
+            move(session, series_id, state, State.CLASSIFIED, now)
+        armed += count
+    return armed
+
+
+def _rearm(session: Session, series_id: int, route: Route, only_failed: bool, now: datetime) -> int:
+    """Arm the deliveries of a series to one destination again, and create missing ones if asked to."""
+    mine = (Delivery.series_id == series_id) & (Delivery.destination == route.destination)
+    changes = {
+        "state": DeliveryState.PENDING,
+        "policy": route.policy,
+        "attempts": 0,
+        "armed_at": now,
+        "next_attempt_at": now,
+    }
+    if only_failed:
+        return _change(session, mine & (Delivery.state == DeliveryState.FAILED), changes)
+    there = exists().where(Delivery.instance_id == Instance.id, Delivery.destination == route.destination)
+    missing = session.scalars(
+        select(Instance.id).where(Instance.series_id == series_id, Instance.conflict.is_(None), ~there)
+    ).all()
+    armed = _change(session, mine, changes)
+    create(session, series_id, missing, [route], now)
+    return armed + len(missing)
+
+
+def _change(session: Session, which: ColumnElement[bool], changes: dict[str, Any]) -> int:
+    """Change deliveries and return how many."""
+    changed = update(Delivery).where(which).values(changes).returning(Delivery.id)
+    return len(session.scalars(changed.execution_options(synchronize_session=False)).all())

@@ -1,0 +1,13 @@
+"""What Alembic runs for every command: it migrates over the connection that session.py hands it.
+
+The connection's transaction belongs to the caller, so that a migration is done as a whole or not at all.
+"""
+
+from alembic import context
+
+from db.tables import Base
+
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=Base.metadata)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,100 @@
+"""The plain values that go into and come out of the database: facts, routes, outcomes, work to deliver."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from rules.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceFacts:
+    """One received file: `path` relative to the spool, `sha256` of its bytes as hexadecimal digits."""
+
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesFacts:
+    """What the headers say of a series, as received: `study_date` is the raw 'YYYYMMDD', or empty."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+    modality: str
+    patient_id: str
+    patient_name: str
+    accession_number: str
+    study_date: str
+    study_description: str
+    series_description: str
+    incoming_body_part: str
+    incoming_laterality: str
+    calling_ae_title: str
+    manufacturer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A configured destination and its policy: `always`, `when_missing_or_wrong` or `never` relabel."""
+
+    destination: str
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageResult:
+    """What was found in one image; `reason` says why it was only passed on, None if it was classified.
+
+    `confidence` is 0..1, `position_mm` lies along the normal of the image plane, towards the head.
+    """
+
+    sop_instance_uid: str
+    region: str | None
+    confidence: float | None
+    position_mm: float | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the worker found in a series; `reason` says why there is no verdict, None if there is one."""
+
+    verdict: Verdict | None
+    images: tuple[ImageResult, ...]
+    reason: str | None
+    weights_digest: str | None
+    software_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryWork:
+    """One instance to be sent to one destination, with all that relabelling needs.
+
+    Everything from `decided_at` on is stored once, with the verdict, so that each attempt makes the
+    same bytes. `attempts` and `armed_at` count from the last time the delivery was (re-)armed; the age
+    of a delivery is measured from `armed_at`. `term`, the code and `paired` are the series', `image_region`
+    is this image's region key.
+    """
+
+    delivery_id: int
+    series_id: int
+    sop_instance_uid: str
+    sop_class_uid: str
+    transfer_syntax_uid: str
+    path: str
+    policy: str
+    attempts: int
+    armed_at: datetime
+    decided_at: datetime
+    term: str | None
+    code_value: str | None
+    code_meaning: str | None
+    paired: bool
+    confidence: float | None
+    image_region: str | None
+    weights_digest: str | None
+    software_version: str

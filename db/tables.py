@@ -1,0 +1,203 @@
+"""The tables: series, instances, spans, crashes, deliveries, attempts.
+
+A state is changed only by a conditional UPDATE (see moves.py); the unique constraints here are what keeps
+concurrent runners from doubling a series, an instance, a delivery or an attempt.
+"""
+
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    Double,
+    ForeignKey,
+    Index,
+    MetaData,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from db.columns import CleanText, KeyText, RowId, UtcDateTime
+from db.states import STORED, DeliveryState
+
+PENDING_SQL: Final = f"'{DeliveryState.PENDING}'"
+"""Written out, not bound, in every WHERE: a bound value hides a partial index from both planners."""
+
+
+class Base(DeclarativeBase):
+    """The metadata, with names for all constraints, which later migrations need."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class Series(Base):
+    """A registered series: what its headers say, where it stands, and its decision once there is one.
+
+    `files` counts its rows of `instances`. `reason` says why there is no verdict, `failure` why the
+    deliveries failed. `disagrees` is None where there is no incoming value or no term to compare.
+    """
+
+    __tablename__ = "series"
+    __table_args__ = (
+        UniqueConstraint("study_instance_uid", "series_instance_uid"),
+        CheckConstraint(f"state IN ({', '.join(repr(str(state)) for state in STORED)})", name="state"),
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    state: Mapped[str] = mapped_column(Text, index=True)
+    changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    received_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+    files: Mapped[int]
+    study_instance_uid: Mapped[str] = mapped_column(KeyText)
+    series_instance_uid: Mapped[str] = mapped_column(KeyText, index=True)
+    modality: Mapped[str] = mapped_column(CleanText)
+    patient_id: Mapped[str] = mapped_column(CleanText, index=True)
+    patient_name: Mapped[str] = mapped_column(CleanText)
+    accession_number: Mapped[str] = mapped_column(CleanText)
+    study_date: Mapped[str] = mapped_column(CleanText)
+    study_description: Mapped[str] = mapped_column(CleanText)
+    series_description: Mapped[str] = mapped_column(CleanText)
+    incoming_body_part: Mapped[str] = mapped_column(CleanText)
+    incoming_laterality: Mapped[str] = mapped_column(CleanText)
+    calling_ae_title: Mapped[str] = mapped_column(CleanText)
+    manufacturer: Mapped[str] = mapped_column(CleanText)
+    decided_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    term: Mapped[str | None] = mapped_column(CleanText)
+    code_value: Mapped[str | None] = mapped_column(CleanText)
+    code_meaning: Mapped[str | None] = mapped_column(CleanText)
+    paired: Mapped[bool]
+    confidence: Mapped[float | None] = mapped_column(Double)
+    rule: Mapped[str | None] = mapped_column(CleanText)
+    flags: Mapped[list[str]] = mapped_column(JSON)
+    disagrees: Mapped[bool | None]
+    reason: Mapped[str | None] = mapped_column(CleanText)
+    failure: Mapped[str | None] = mapped_column(CleanText)
+    weights_digest: Mapped[str | None] = mapped_column(CleanText)
+    software_version: Mapped[str | None] = mapped_column(CleanText)
+
+
+class Instance(Base):
+    """A file of a series, and what was found in it.
+
+    `conflict` says why the file is kept but neither classified nor delivered; `judged` whether the
+    series' outcome spoke of it (a late instance is not judged).
+    """
+
+    __tablename__ = "instances"
+    __table_args__ = (
+        UniqueConstraint("series_id", "path"),
+        Index(
+            "uq_instances_sop_instance_uid_without_conflict",
+            "sop_instance_uid",
+            unique=True,
+            sqlite_where=text("conflict IS NULL"),
+            postgresql_where=text("conflict IS NULL"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    series_id: Mapped[int] = mapped_column(RowId, ForeignKey("series.id"))
+    sop_instance_uid: Mapped[str] = mapped_column(KeyText)
+    sop_class_uid: Mapped[str] = mapped_column(KeyText)
+    transfer_syntax_uid: Mapped[str] = mapped_column(KeyText)
+    path: Mapped[str] = mapped_column(Text)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(Text)
+    registered_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    conflict: Mapped[str | None] = mapped_column(CleanText)
+    judged: Mapped[bool]
+    region: Mapped[str | None] = mapped_column(CleanText)
+    confidence: Mapped[float | None] = mapped_column(Double)
+    position_mm: Mapped[float | None] = mapped_column(Double)
+    reason: Mapped[str | None] = mapped_column(CleanText)
+
+
+class SpanRow(Base):
+    """One span of a verdict; `ordinal` counts from 0 in the verdict's order."""
+
+    __tablename__ = "spans"
+    __table_args__ = (UniqueConstraint("series_id", "ordinal"),)
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    series_id: Mapped[int] = mapped_column(RowId, ForeignKey("series.id"))
+    ordinal: Mapped[int]
+    region: Mapped[str] = mapped_column(CleanText, index=True)
+    first_mm: Mapped[float] = mapped_column(Double)
+    last_mm: Mapped[float] = mapped_column(Double)
+    images: Mapped[int]
+    confidence: Mapped[float] = mapped_column(Double)
+
+
+class Crash(Base):
+    """One crash of a worker over a series."""
+
+    __tablename__ = "crashes"
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    series_id: Mapped[int] = mapped_column(RowId, ForeignKey("series.id"), index=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    reason: Mapped[str] = mapped_column(CleanText)
+
+
+class Delivery(Base):
+    """One instance for one destination.
+
+    `attempts` counts since `armed_at` (and spaces the next try), `tries` since ever (and numbers them).
+    """
+
+    __tablename__ = "deliveries"
+    __table_args__ = (
+        UniqueConstraint("instance_id", "destination"),
+        CheckConstraint(f"state IN ({', '.join(repr(str(state)) for state in DeliveryState)})", name="state"),
+        Index("ix_deliveries_series_id_state", "series_id", "state"),
+        Index(
+            "ix_deliveries_due",
+            "destination",
+            "next_attempt_at",
+            "series_id",
+            "id",
+            sqlite_where=text(f"state = {PENDING_SQL}"),
+            postgresql_where=text(f"state = {PENDING_SQL}"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    series_id: Mapped[int] = mapped_column(RowId, ForeignKey("series.id"))
+    instance_id: Mapped[int] = mapped_column(RowId, ForeignKey("instances.id"))
+    destination: Mapped[str] = mapped_column(CleanText)
+    policy: Mapped[str] = mapped_column(CleanText)
+    state: Mapped[str] = mapped_column(Text)
+    attempts: Mapped[int]
+    tries: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    armed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    next_attempt_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_status: Mapped[int | None]
+    last_comment: Mapped[str | None] = mapped_column(CleanText)
+
+
+class Attempt(Base):
+    """One try to deliver: `number` counts from 1, `status` is the C-STORE status, None without an answer."""
+
+    __tablename__ = "attempts"
+    __table_args__ = (UniqueConstraint("delivery_id", "number"),)
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    delivery_id: Mapped[int] = mapped_column(RowId, ForeignKey("deliveries.id"))
+    number: Mapped[int]
+    at: Mapped[datetime] = mapped_column(UtcDateTime)
+    status: Mapped[int | None]
+    comment: Mapped[str] = mapped_column(CleanText)

@@ -1,0 +1,103 @@
+"""A real, throw-away PostgreSQL from Debian's binaries, and an empty, migrated database of each kind."""
+
+import itertools
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import pytest
+from sqlalchemy import create_engine, make_url, text
+
+from db.session import migrate
+
+BINARIES: Final = Path("/usr/lib/postgresql")
+START_TIMEOUT_S: Final = 60
+_numbers = itertools.count()
+
+
+def _binaries() -> Path:
+    """Find the newest installed server; a machine without one fails the test instead of skipping it."""
+    found = [path for path in BINARIES.glob("*/bin") if (path / "initdb").exists()]
+    if not found:
+        pytest.fail(f"no PostgreSQL server under {BINARIES}: apt-get install postgresql")
+    return max(found, key=lambda path: int(path.parent.name))
+
+
+def _run(*command: str | Path) -> None:
+    """Run one of the server's programs, which refuse root, as the user that Debian made for them."""
+    prefix = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    done = subprocess.run([*prefix, *map(str, command)], capture_output=True, text=True, check=False, cwd="/")
+    if done.returncode != 0:
+        pytest.fail(f"{Path(command[0]).name} failed: {done.stderr.strip() or done.stdout.strip()}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _cluster(folder: Path) -> Iterator[str]:
+    """Run a server in a folder until the block ends; gives the URL of its first database."""
+    programs, password, port = _binaries(), secrets.token_hex(8), _free_port()
+    secret = folder / "password"
+    secret.write_text(password)
+    if os.geteuid() == 0:
+        for path in (folder, secret):
+            shutil.chown(path, "postgres", "postgres")
+    data, log = folder / "data", folder / "log"
+    _run(
+        *(programs / "initdb", "--pgdata", data, "--username", "bodytag", "--auth", "scram-sha-256"),
+        *("--pwfile", secret, "--encoding", "UTF8", "--no-sync"),
+    )
+    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+    pg_ctl = programs / "pg_ctl"
+    _run(pg_ctl, "start", "--wait", "-t", str(START_TIMEOUT_S), "-D", data, "-l", log, "-o", options)
+    try:
+        yield f"postgresql+psycopg://bodytag:{password}@127.0.0.1:{port}/postgres"
+    finally:
+        _run(pg_ctl, "stop", "-m", "immediate", "-D", data)
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """Give the URL of a running PostgreSQL, of a user who may create databases."""
+    folder = Path(tempfile.mkdtemp(prefix="bodytag-postgres-"))
+    try:
+        with _cluster(folder) as url:
+            yield url
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def new_postgres_database(postgres_url: str) -> str:
+    """Create an empty database and return its URL."""
+    name = f"test_{next(_numbers)}"
+    engine = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Give the URL of an empty database without tables, once of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'bodytag.sqlite'}"
+    return new_postgres_database(request.getfixturevalue("postgres_url"))
+
+
+@pytest.fixture
+def database_url(empty_database_url: str) -> str:
+    """Give the URL of an empty, migrated database, once of each kind."""
+    migrate(empty_database_url)
+    return empty_database_url
