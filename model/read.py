@@ -20,6 +20,7 @@ from pydicom.tag import BaseTag
 from model import codestream
 from model.attributes import BROKEN, integer, numbers, text, texts
 from model.geometry import Orientation, Position
+from model.values import modality_values
 
 MAXIMUM_PIXELS: Final = 64 * 1024 * 1024
 """Rows x Columns x Frames above which nothing is decoded."""
@@ -92,7 +93,8 @@ class Image:
     """One decoded image.
 
     `values` is float32 (rows, columns) after Rescale Slope and Intercept, bright where MONOCHROME2
-    is bright; `valid` is bool (rows, columns), False on padding. `spacing_mm` is (row, column).
+    is bright; `valid` is bool (rows, columns), False on padding, all True if nothing else is there.
+    `spacing_mm` is (between rows, between columns).
     """
 
     values: NDArray[np.float32]
@@ -199,13 +201,9 @@ def read_pixels(header: ImageHeader) -> Image:
         warnings.simplefilter("ignore")
         try:
             ds = pydicom.dcmread(header.path)
-            stored = _decode(header, ds)
-            valid = _valid(ds, stored)
-            values = _rescale(ds, stored)
+            values, valid = modality_values(ds, _decode(header, ds), header.modality, header.photometric)
         except BROKEN as error:
             raise UndecodableError(f"The pixel data cannot be decoded: {error}.") from error
-    if header.photometric == "MONOCHROME1":
-        values = _invert(values, valid)
     return Image(values, valid, header.pixel_spacing_mm)
 
 
@@ -242,41 +240,3 @@ def _decode(header: ImageHeader, ds: Dataset) -> NDArray[np.generic]:
     if stored.shape != shape:
         raise ValueError(f"the decoder gave {stored.shape}, the header says {shape}")
     return cast(NDArray[np.generic], stored)
-
-
-def _valid(ds: Dataset, stored: NDArray[np.generic]) -> NDArray[np.bool_]:
-    """Return where the pixels are no padding (PS3.3 C.7.5.1.1.2), everywhere if all of them are.
-
-    Writers mix up US and SS for the padding values, so both are read by Pixel Representation.
-    """
-    first = _stored_number(ds, "PixelPaddingValue", stored.dtype)
-    if first is None:
-        return np.ones(stored.shape, dtype=np.bool_)
-    limit = _stored_number(ds, "PixelPaddingRangeLimit", stored.dtype)
-    low, high = sorted((first, first if limit is None else limit))
-    values = stored.astype(np.int64)
-    padding = (values >= low) & (values <= high)
-    return np.ones_like(padding) if padding.all() else ~padding
-
-
-def _stored_number(ds: Dataset, keyword: str, dtype: np.dtype[np.generic]) -> int | None:
-    """Return a number as it would look in `dtype`: 63536 is -2000 among signed 16-bit pixels."""
-    found = numbers(ds, keyword, 1)
-    if found is None:
-        return None
-    number, modulus = int(found[0]), 1 << (8 * dtype.itemsize)
-    number %= modulus
-    return number - modulus if dtype.kind == "i" and number >= modulus // 2 else number
-
-
-def _rescale(ds: Dataset, stored: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Apply Rescale Slope (0028,1053) and Intercept (0028,1052); a slope of 0 or nonsense counts as 1."""
-    slope = numbers(ds, "RescaleSlope", 1) or (1.0,)
-    intercept = numbers(ds, "RescaleIntercept", 1) or (0.0,)
-    return np.asarray(stored.astype(np.float64) * (slope[0] or 1.0) + intercept[0], dtype=np.float32)
-
-
-def _invert(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Mirror MONOCHROME1 values about the middle of the valid ones, so that bone is bright."""
-    seen = values[valid]
-    return np.asarray(seen.max() + seen.min() - values, dtype=np.float32)
