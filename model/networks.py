@@ -1,0 +1,110 @@
+"""The networks by name (Keras 3), and the dataclass that defines one.
+
+A checkpoint carries its own definition: `Definition.as_json` stands in the card beside the weights,
+and `build` makes the same network from it. Keras (with TensorFlow) is imported only inside `build`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+SMALL: Final = "small_residual"
+PAPER: Final = "resnet50v2"
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """What has to be known to build a network.
+
+    `network` is a name in NETWORKS; the input is (size, size, channels), the one grey channel is
+    repeated where `channels` is 3; the output is one logit per class, in the order of `classes`.
+    `widths` and `blocks` (residual blocks a stage) concern the small residual network alone.
+    """
+
+    network: str
+    classes: tuple[str, ...]
+    size: int = 128
+    channels: int = 1
+    widths: tuple[int, ...] = (24, 48, 96, 192)
+    blocks: int = 2
+    dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.network not in NETWORKS:
+            raise ValueError(
+                f"no network is called {self.network!r}; there are {', '.join(sorted(NETWORKS))}"
+            )
+        if self.channels not in (1, 3) or self.size < 32 or len(self.classes) < 2:
+            raise ValueError(f"{self} does not define a network")
+
+    def as_json(self) -> dict[str, object]:
+        """Return the definition as plain values for the card."""
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "Definition":
+        """Read what `as_json` wrote; raises TypeError, KeyError or ValueError where it is something else."""
+        return cls(
+            network=str(plain["network"]),
+            classes=tuple(str(key) for key in plain["classes"]),
+            size=int(plain["size"]),
+            channels=int(plain["channels"]),
+            widths=tuple(int(width) for width in plain["widths"]),
+            blocks=int(plain["blocks"]),
+            dropout=float(plain["dropout"]),
+        )
+
+
+def default(network: str, classes: tuple[str, ...]) -> Definition:
+    """Return the definition of a network by name as the papers or the measurements have it."""
+    if network == PAPER:
+        return Definition(PAPER, classes, size=224, channels=3)
+    return Definition(network, classes)
+
+
+def build(definition: Definition) -> Any:
+    """Return the untrained keras.Model of a definition: float32 (n, size, size, channels) -> (n, classes)."""
+    return NETWORKS[definition.network](definition)
+
+
+def _small_residual(definition: Definition) -> Any:
+    """Four stages of residual blocks (He et al. 2016), 1.6 million parameters at the default widths."""
+    import keras
+    from keras import layers
+
+    def convolve(x: Any, width: int, kernel: int, stride: int = 1) -> Any:
+        x = layers.Conv2D(width, kernel, strides=stride, padding="same", use_bias=False)(x)
+        return layers.BatchNormalization()(x)
+
+    # shapes at size 128 and the default widths
+    image = keras.Input((definition.size, definition.size, definition.channels))  # (n, 128, 128, 1)
+    x = layers.ReLU()(convolve(image, definition.widths[0], 5, 2))  # (n, 64, 64, 24)
+    for stage, width in enumerate(definition.widths):
+        for block in range(definition.blocks):
+            stride = 2 if block == 0 and stage > 0 else 1
+            y = layers.ReLU()(convolve(x, width, 3, stride))  # (n, 64 >> stage, 64 >> stage, width)
+            y = convolve(y, width, 3)
+            if stride > 1 or x.shape[-1] != width:
+                x = convolve(x, width, 1, stride)
+            x = layers.ReLU()(layers.Add()([x, y]))  # (n, 64 >> stage, 64 >> stage, width)
+    x = layers.GlobalAveragePooling2D()(x)  # (n, 192)
+    x = layers.Dropout(definition.dropout)(x)
+    logits = layers.Dense(len(definition.classes))(x)  # (n, classes)
+    return keras.Model(image, logits, name=SMALL)
+
+
+def _resnet50v2(definition: Definition) -> Any:
+    """The paper's network (Raffy et al. 2023), from scratch: 224 px, 3 channels, 23.6 million parameters."""
+    import keras
+    from keras import layers
+
+    shape = (definition.size, definition.size, definition.channels)
+    body = keras.applications.ResNet50V2(include_top=False, weights=None, input_shape=shape, pooling="avg")
+    image = keras.Input(shape)  # (n, 224, 224, 3)
+    x = body(image)  # (n, 2048)
+    x = layers.Dropout(definition.dropout)(x)
+    logits = layers.Dense(len(definition.classes))(x)  # (n, classes)
+    return keras.Model(image, logits, name=PAPER)
+
+
+NETWORKS: Final[dict[str, Callable[[Definition], Any]]] = {SMALL: _small_residual, PAPER: _resnet50v2}

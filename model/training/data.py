@@ -1,0 +1,153 @@
+"""The manifests of the training data, and the images they describe.
+
+A row is a volume, a glob of images or one image; `labels` gives inclusive ranges of slices. A slice
+outside every range has no label and is not used; boundary ranges are not scored.
+"""
+
+import csv
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+DATA: Final = Path("../shared/data")
+"""Where the data lies, relative to the repository's root; every command takes `--data`."""
+
+UNSCORED: Final = frozenset({"head_neck_boundary", "calf_foot_boundary"})
+AXIAL: Final = ("axial", "mixed", "oblique")
+"""Planes that the CT and MR models see; `mixed` are sets whose single planes are not known."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a manifest. `ranges` are (first, last, region) with inclusive slice indices."""
+
+    modality: str
+    file: str
+    source: str
+    subject: str
+    plane: str
+    ranges: tuple[tuple[int, int, str], ...]
+    also: str
+    hounsfield: bool
+    confidence: str
+    licence: str
+    use: str
+
+    @property
+    def axial(self) -> bool:
+        """Whether the node would classify this image: axial, or up to 45 degrees off."""
+        return self.plane.startswith(AXIAL)
+
+    def label(self, index: int) -> str | None:
+        """Return the region of slice `index`, None for a transition or an unscored boundary."""
+        for first, last, region in self.ranges:
+            if first <= index <= last:
+                return None if region in UNSCORED else region
+        return None
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The images of a row, each (rows, columns); neighbours are neighbours in the body if `volume`."""
+
+    row: Row
+    images: tuple[NDArray[np.generic], ...]
+    volume: bool
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled slice of a stack."""
+
+    stack: Stack
+    index: int
+    label: str
+
+    @property
+    def subject(self) -> str:
+        """The true subject, alike in every source that holds it."""
+        return true_subject(self.stack.row.subject)
+
+    def values(self) -> NDArray[np.float32]:
+        """Return the image as float32 (rows, columns)."""
+        return self.stack.images[self.index].astype(np.float32)
+
+
+SAME: Final = {"VHF": "VisibleHumanFemale"}
+"""One body under two names: the head of the Visible Human Female came from another repository."""
+
+
+def true_subject(name: str) -> str:
+    """Return one name per person: manifests prefix it by the repository, and one person has two names."""
+    last = name if name.startswith("unknown") or name.endswith("/unknown") else name.rsplit("/", 1)[-1]
+    return SAME.get(last, last)
+
+
+def read_manifest(data: Path, modality: str) -> tuple[Row, ...]:
+    """Return all rows of a modality's manifest. Raises FileNotFoundError with the path where it is absent."""
+    path = data / f"{modality.lower()}.csv"
+    if not path.is_file():
+        raise FileNotFoundError(f"no manifest at {path}; give the data folder with --data")
+    with path.open(newline="", encoding="utf-8") as lines:
+        return tuple(_row(modality, line) for line in csv.DictReader(lines))
+
+
+def _row(modality: str, line: dict[str, str]) -> Row:
+    ranges = tuple((int(first), int(last), str(key)) for first, last, key in json.loads(line["labels"]))
+    return Row(
+        modality=modality,
+        file=line["file"],
+        source=line["source"],
+        subject=line["subject"],
+        plane=line["plane"],
+        ranges=ranges,
+        also=(line.get("also") or "").strip(),
+        hounsfield=(line.get("hounsfield") or "").startswith("yes"),
+        confidence=line["confidence"],
+        licence=line["licence"],
+        use=line["use"],
+    )
+
+
+def load(data: Path, row: Row) -> Stack:
+    """Read a row's images. Raises FileNotFoundError where the manifest names what is not there."""
+    if row.file.endswith(".npz"):
+        with np.load(data / row.file, allow_pickle=False) as arrays:
+            key = next(key for key in ("hu", "u8", "vol", "img") if key in arrays.files)
+            volume = arrays[key]
+        return Stack(row, tuple(volume), volume=key != "img")
+    paths = sorted(data.glob(row.file)) if "*" in row.file else [data / row.file]
+    images = tuple(_grey(path) for path in paths)
+    if not images:
+        raise FileNotFoundError(f"no file matches {data / row.file}")
+    return Stack(row, images, volume=False)
+
+
+def _grey(path: Path) -> NDArray[np.uint8]:
+    image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if image is None:
+        raise FileNotFoundError(f"no readable image at {path}")
+    return np.asarray(image, np.uint8)
+
+
+def samples(stacks: Iterable[Stack], classes: tuple[str, ...]) -> tuple[Sample, ...]:
+    """Return every labelled slice whose region is one of `classes`."""
+    found = []
+    for stack in stacks:
+        for index in range(len(stack.images)):
+            label = stack.row.label(index)
+            if label in classes:
+                found.append(Sample(stack, index, label))
+    return tuple(found)
+
+
+def usable(rows: Iterable[Row], uses: Iterable[str]) -> tuple[Row, ...]:
+    """Return the axial rows of these uses, without the labels that the manifest itself calls low."""
+    wanted = frozenset(uses)
+    return tuple(row for row in rows if row.axial and row.use in wanted and row.confidence != "low")

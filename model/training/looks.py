@@ -1,0 +1,106 @@
+"""Augmentation of intensities that mimics what arrives: display windows, noise, metal, coil fall-off."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+
+def ct_look(values: NDArray[np.float32], label: str, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Vary a CT image (Hounsfield units): metal, noise, reconstruction circle, display window."""
+    if rng.random() < 0.06:
+        values = _metal(values, rng)
+    if rng.random() < 0.5:
+        values = _grainy(values, rng.uniform(5, 45), rng)
+    if rng.random() < 0.15:
+        values = _circle(values, float(rng.choice([-1024.0, -2000.0, -3024.0])), rng)
+    if rng.random() < 0.55:
+        values = _display_window(values, label, rng)
+    return values
+
+
+def _display_window(values: NDArray[np.float32], label: str, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Show it as a screen would: 8 bits between two levels, sometimes with a gamma."""
+    kind = rng.random()
+    if kind < 0.35:
+        level, width = rng.normal(45, 15), rng.uniform(280, 500)
+    elif kind < 0.55:
+        level, width = rng.normal(400, 120), rng.uniform(1200, 2600)
+    elif kind < 0.65:
+        level, width = rng.normal(-550, 80), rng.uniform(1200, 1800)
+    else:
+        level, width = rng.uniform(-200, 350), float(np.exp(rng.uniform(np.log(200), np.log(2500))))
+    if label == "head" and kind < 0.2:
+        level, width = rng.normal(38, 5), rng.uniform(80, 160)
+    shown = np.clip((values - (level - width / 2)) / width, 0, 1)
+    return _eight_bits(shown ** np.float32(rng.uniform(0.75, 1.35)), rng)
+
+
+def grey_look(values: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Vary an image of 8 bits, or of unknown units: contrast, gamma, noise."""
+    low, high = float(values.min()), float(np.quantile(values, rng.uniform(0.985, 1.0)))
+    scaled = np.clip((values - low) / max(high - low, 1e-6), 0, 1) ** np.float32(rng.uniform(0.65, 1.5))
+    return _grainy(scaled, rng.uniform(0.0, 0.05), rng)
+
+
+def mr_look(values: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Vary an MR image: coil fall-off, gamma, Rician noise, saturation, 8 bits."""
+    high = float(np.quantile(values, rng.uniform(0.985, 1.0)))
+    scaled = np.clip(values / max(high, 1e-6), 0, 1.5)
+    rows, columns = scaled.shape
+    if rng.random() < 0.5:
+        v = np.linspace(-1, 1, rows)[:, None] - rng.uniform(-1, 1)
+        u = np.linspace(-1, 1, columns)[None, :] - rng.uniform(-1, 1)
+        fall = np.exp(-rng.uniform(0.1, 0.9) * (u * u + v * v))
+        scaled = scaled * (fall / fall.max()).astype(np.float32)
+    scaled = scaled ** np.float32(rng.uniform(0.6, 1.5))
+    if rng.random() < 0.6:
+        sigma = rng.uniform(0.005, 0.08)
+        noise = rng.normal(0, sigma, (2, rows, columns)).astype(np.float32)
+        scaled = np.hypot(scaled + noise[0], noise[1])
+    return _eight_bits(np.clip(scaled, 0, 1), rng) if rng.random() < 0.4 else scaled
+
+
+def soften(values: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Lower the resolution now and then: a coarse matrix, or a smooth kernel."""
+    kind = rng.random()
+    if kind < 0.15:
+        rows, columns = values.shape
+        factor = rng.uniform(1.5, 3.0)
+        small = cv2.resize(values, (max(8, int(columns / factor)), max(8, int(rows / factor))))
+        return np.asarray(cv2.resize(small, (columns, rows)), np.float32)
+    return (
+        np.asarray(cv2.GaussianBlur(values, (0, 0), rng.uniform(0.4, 1.2)), np.float32)
+        if kind < 0.35
+        else values
+    )
+
+
+def _eight_bits(shown: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    levels = 255.0 if rng.random() < 0.8 else 63.0
+    return np.asarray(np.round(shown * levels) / levels, np.float32)
+
+
+def _grainy(values: NDArray[np.float32], sigma: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    return values + rng.normal(0, sigma, values.shape).astype(np.float32)
+
+
+def _circle(values: NDArray[np.float32], outside: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    rows, columns = values.shape
+    v, u = np.ogrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j]
+    return np.where(u * u + v * v > rng.uniform(0.9, 1.2) ** 2, np.float32(outside), values)
+
+
+def _metal(values: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Put an implant into the middle, with bright and dark streaks through it."""
+    painted = np.ascontiguousarray(values)
+    rows, columns = values.shape
+    x, y = int(columns * rng.uniform(0.3, 0.7)), int(rows * rng.uniform(0.3, 0.7))
+    streaks = np.zeros_like(painted)
+    for _ in range(int(rng.integers(4, 14))):
+        turn = rng.uniform(0, np.pi)
+        dx, dy = int(columns * np.cos(turn)), int(rows * np.sin(turn))
+        cv2.line(streaks, (x - dx, y - dy), (x + dx, y + dy), float(rng.uniform(-500, 500)), 2)
+    painted += cv2.GaussianBlur(streaks, (0, 0), 1.5)
+    axes = (int(rng.integers(2, 9)), int(rng.integers(2, 14)))
+    cv2.ellipse(painted, (x, y), axes, rng.uniform(0, 180), 0, 360, 3000.0, -1)
+    return painted

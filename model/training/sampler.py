@@ -1,0 +1,173 @@
+"""Draws training images, balanced over regions and subjects, about half real and half synthetic."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.preprocess import network_input
+from model.training import augment, looks
+from model.training.bodies import Body, Site, load_bodies
+from model.training.data import Sample, load, read_manifest, samples, usable
+from model.training.split import Split
+from model.training.synthesis import draw, mr_from_ct
+
+ALSO_SHARE = 0.25
+"""Weight in the target of a second region that a reader could reasonably give (column `also`)."""
+
+
+@dataclass(frozen=True)
+class People:
+    """The slices of one region by subject, with the cumulative chance of each subject to be drawn."""
+
+    groups: tuple[tuple[Sample, ...], ...]
+    ladder: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Real slices by region and subject, and the synthetic sites by region."""
+
+    classes: tuple[str, ...]
+    modality: str
+    real: dict[str, People]
+    borrowed: dict[str, People]
+    sites: dict[str, tuple[tuple[Body, Site], ...]]
+
+
+def part_samples(
+    data: Path, modality: str, classes: tuple[str, ...], split: Split, part: str
+) -> tuple[Sample, ...]:
+    """Return the labelled axial slices of one part of the split: train, validation or evaluation."""
+    use = "eval" if part == "evaluation" else "train"
+    subjects = split.part(part)
+    rows = usable(read_manifest(data, modality), (use,))
+    found = samples((load(data, row) for row in rows), classes)
+    return tuple(sample for sample in found if sample.subject in subjects)
+
+
+def make_pool(data: Path, modality: str, classes: tuple[str, ...], split: Split) -> Pool:
+    """Load everything that a model of this modality trains on; MR borrows the anatomy of real CT."""
+    borrowed: tuple[Sample, ...] = ()
+    if modality == "MR":
+        ct = part_samples(data, "CT", classes, split, "train")
+        borrowed = tuple(sample for sample in ct if sample.stack.row.hounsfield)
+    sites: dict[str, list[tuple[Body, Site]]] = defaultdict(list)
+    for body in load_bodies(data):
+        for site in body.sites:
+            if site.region in classes and site.last > site.first:
+                sites[site.region].append((body, site))
+    real = part_samples(data, modality, classes, split, "train")
+    frozen = {region: tuple(found) for region, found in sites.items()}
+    return Pool(classes, modality, _grouped(real), _grouped(borrowed), frozen)
+
+
+def _grouped(found: Sequence[Sample]) -> dict[str, People]:
+    groups: dict[str, dict[str, list[Sample]]] = defaultdict(lambda: defaultdict(list))
+    for sample in found:
+        groups[sample.label][sample.subject].append(sample)
+    return {label: _people(tuple(tuple(group) for group in by.values())) for label, by in groups.items()}
+
+
+def _people(groups: tuple[tuple[Sample, ...], ...]) -> People:
+    """Give each subject its chance: a source counts by the root of its number of subjects.
+
+    One source with forty people must not drown the others, which look different.
+    """
+    sources = [group[0].stack.row.source for group in groups]
+    weights = np.array([1.0 / np.sqrt(sources.count(source)) for source in sources])
+    ladder = np.cumsum(weights / weights.sum())
+    ladder[-1] = 1.0
+    return People(groups, ladder)
+
+
+def shares(pool: Pool, label: str) -> tuple[float, float, float]:
+    """Return how often a region is drawn real, borrowed from CT, synthetic; they sum to 1.
+
+    The more people a region has, the more often it is drawn from them, up to 65 % real.
+    """
+    people = len(pool.real[label].groups) if label in pool.real else 0
+    lent = len(pool.borrowed[label].groups) if label in pool.borrowed else 0
+    real = min(0.65, 0.3 + 0.05 * people) if people else 0.0
+    left = 1.0 - real
+    if label not in pool.sites:
+        return (1.0, 0.0, 0.0) if not lent else (real, left, 0.0)
+    borrowed = left * min(0.7, 0.3 + 0.05 * lent) if lent else 0.0
+    return real, borrowed, left - borrowed
+
+
+class Sampler:
+    """An endless supply of batches for one seed."""
+
+    def __init__(self, pool: Pool, size: int, seed: int) -> None:
+        self._pool = pool
+        self._size = size
+        self._rng = np.random.default_rng(seed)
+
+    def batch(self, n: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return inputs float32 (n, size, size, 1) and targets float32 (n, classes), rows summing to 1."""
+        drawn = [self.one() for _ in range(n)]
+        return np.stack([image for image, _ in drawn]), np.stack([target for _, target in drawn])
+
+    def one(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Draw a region, then where from, then a subject or a body, then a slice."""
+        rng, pool = self._rng, self._pool
+        label = pool.classes[int(rng.integers(len(pool.classes)))]
+        real, borrowed, _ = shares(pool, label)
+        kind, also = rng.random(), ""
+        if kind < real:
+            sample = self._pick(pool.real[label])
+            image, also = self._real(sample), sample.stack.row.also
+        elif kind < real + borrowed:
+            image = self._borrowed(self._pick(pool.borrowed[label]))
+        else:
+            image = self._synthetic(label)
+        image = looks.soften(image, rng)
+        valid = np.ones(image.shape, np.bool_)
+        return network_input(image, valid, self._size), self._target(label, also)
+
+    def _target(self, label: str, also: str) -> NDArray[np.float32]:
+        target = np.zeros(len(self._pool.classes), np.float32)
+        target[self._pool.classes.index(label)] = 1.0
+        if also in self._pool.classes:
+            target *= 1.0 - ALSO_SHARE
+            target[self._pool.classes.index(also)] += ALSO_SHARE
+        return target
+
+    def _pick(self, people: People) -> Sample:
+        person = people.groups[int(np.searchsorted(people.ladder, self._rng.random(), side="right"))]
+        return person[int(self._rng.integers(len(person)))]
+
+    def _view(self, sample: Sample) -> NDArray[np.float32]:
+        """Return the slice, sometimes as a thick slab, in a random field of view."""
+        stack, values = sample.stack, sample.values()
+        if stack.volume and self._rng.random() < 0.2:
+            values = augment.slab(stack.images, sample.index, self._rng)
+        box = (0.0, 0.0, float(values.shape[0]), float(values.shape[1]))
+        air = float(values.min())
+        return augment.reframe(values, box, air, augment.freedom(sample.label), self._rng)
+
+    def _real(self, sample: Sample) -> NDArray[np.float32]:
+        image = self._view(sample)
+        if self._pool.modality == "MR":
+            return looks.mr_look(image, self._rng)
+        if sample.stack.row.hounsfield:
+            return looks.ct_look(image, sample.label, self._rng)
+        return looks.grey_look(image, self._rng)
+
+    def _borrowed(self, sample: Sample) -> NDArray[np.float32]:
+        return looks.mr_look(mr_from_ct(self._view(sample), self._rng), self._rng)
+
+    def _synthetic(self, label: str) -> NDArray[np.float32]:
+        sites = self._pool.sites[label]
+        body, site = sites[int(self._rng.integers(len(sites)))]
+        drawing = draw(body, site, self._pool.modality, self._rng)
+        air = -1000.0 if self._pool.modality == "CT" else 0.0
+        free = augment.freedom(label)
+        image = augment.reframe(drawing.values, drawing.field, air, free, self._rng)
+        if self._pool.modality == "CT":
+            return looks.ct_look(image, label, self._rng)
+        return looks.mr_look(image, self._rng)

@@ -1,0 +1,153 @@
+"""Synthetic slices: tissue classes of a whole-body anatomy turned into Hounsfield or MR intensities.
+
+Only three anatomies exist, so the intensities carry the variety: CT values jitter per tissue, with
+contrast medium in half the draws; MR intensities are drawn per tissue, weighted T1, T2, fat-suppressed
+or at random. A real CT can be turned into something like an MR as well (`mr_from_ct`): that gives the
+MR model the limbs and spines of many more people than the MR data holds.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from model.training.bodies import Body, Site
+
+TISSUES: Final = 31
+# tissue class -> Hounsfield units; classes.csv of the anatomies numbers the tissues.
+HOUNSFIELD: Final = np.array(
+    [-1000, -30, -100, 50, 900, 250, 60, 90, -820, -950, 36, 10, 38, 58, 48, 34, 42, 42, 38, 20,
+     42, 8, 8, 45, 25, 30, 1800, 35, 75, 80, 60], np.float32,
+)  # fmt: skip
+ENHANCED: Final = {13: 45.0, 14: 70.0, 15: 110.0, 16: 60.0, 17: 180.0, 18: 35.0, 20: 50.0, 23: 50.0}
+"""What contrast medium adds at most, by tissue: liver, spleen, kidney, heart, vessels, gut, glands."""
+
+# tissue -> typical (T1, T2) brightness, 0..1, before jitter
+FAT, FLUIDS, DARK = (2, 6), (11, 21, 22), (0, 4, 8, 9, 26)
+T1_OF: Final = np.array(
+    [0, 0.5, 0.95, 0.4, 0.05, 0.6, 0.85, 0.4, 0.08, 0.02, 0.5, 0.15, 0.45, 0.55, 0.4, 0.4, 0.4, 0.2, 0.4,
+     0.4, 0.55, 0.2, 0.15, 0.45, 0.5, 0.2, 0.05, 0.4, 0.35, 0.1, 0.3], np.float32,
+)  # fmt: skip
+T2_OF: Final = np.array(
+    [0, 0.4, 0.75, 0.2, 0.05, 0.4, 0.6, 0.5, 0.06, 0.02, 0.5, 1.0, 0.45, 0.3, 0.55, 0.65, 0.3, 0.15, 0.4,
+     0.5, 0.4, 0.95, 1.0, 0.5, 0.5, 0.9, 0.05, 0.35, 0.55, 0.1, 0.3], np.float32,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A synthetic image: float32 (rows, columns), and the field of view as (top, left, bottom, right)."""
+
+    values: NDArray[np.float32]
+    field: tuple[float, float, float, float]
+    label: str
+
+
+def draw(body: Body, site: Site, modality: str, rng: np.random.Generator) -> Drawing:
+    """Cut one random slice (or thick slab) of a site and give it intensities."""
+    z = int(rng.integers(site.first, site.last + 1))
+    parts = site.parts[int(rng.integers(len(site.parts)))]
+    thick = int(rng.integers(2, 6)) if rng.random() < 0.3 else 1
+    stop = min(z + thick, site.last + 1)
+    tissue = np.where(np.isin(body.part[z:stop], parts), body.tissue[z:stop], 0)
+    table = hounsfield_table(rng) if modality == "CT" else mr_table(rng)
+    field = _field(body, site, z, tissue[0], rng)
+    top, left, bottom, right = _window(field, tissue.shape[1:])
+    # the field of view may reach beyond the body's array; what lies there is air
+    cut = tissue[:, top:bottom, left:right]
+    values = table[cut].mean(axis=0, dtype=np.float32)
+    values = _texture(values, cut[0] > 0, 12.0 if modality == "CT" else 0.04, rng)
+    if modality == "CT" and rng.random() < 0.3:
+        values = _table_top(values, cut[0] > 0, rng)
+    shifted = (field[0] - top, field[1] - left, field[2] - top, field[3] - left)
+    return Drawing(values, shifted, site.region)
+
+
+def _field(
+    body: Body, site: Site, z: int, tissue: NDArray[np.uint8], rng: np.random.Generator
+) -> tuple[float, float, float, float]:
+    if site.centre is None:
+        rows, columns = np.flatnonzero(tissue.any(axis=1)), np.flatnonzero(tissue.any(axis=0))
+        if rows.size == 0:
+            return (0.0, 0.0, float(tissue.shape[0]), float(tissue.shape[1]))
+        margin = rng.uniform(1.0, 12.0) / body.spacing_mm
+        return (rows[0] - margin, columns[0] - margin, rows[-1] + margin, columns[-1] + margin)
+    y, x = site.centre if site.centre.ndim == 1 else site.centre[z - site.first]
+    half = rng.uniform(*site.field_mm) / body.spacing_mm / 2.0
+    return (float(y - half), float(x - half), float(y + half), float(x + half))
+
+
+def _window(field: tuple[float, float, float, float], shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """Return the part of the array that a widened field of view can reach, as slice bounds."""
+    height, width = field[2] - field[0], field[3] - field[1]
+    top, left = max(0, int(field[0] - 0.4 * height)), max(0, int(field[1] - 0.4 * width))
+    bottom, right = int(field[2] + 0.4 * height) + 1, int(field[3] + 0.4 * width) + 1
+    return top, left, min(shape[0], max(bottom, top + 1)), min(shape[1], max(right, left + 1))
+
+
+def hounsfield_table(rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return float32 (31,) Hounsfield units by tissue, jittered, enhanced by contrast in half the draws."""
+    table = HOUNSFIELD + rng.normal(0, 8, TISSUES).astype(np.float32)
+    bone = np.float32(rng.uniform(0.6, 1.4))
+    table[[4, 5, 26]] *= bone
+    table[6] = rng.uniform(-80, 100)
+    table[8] = rng.uniform(-920, -700)
+    table[19] = rng.choice([rng.uniform(-900, -200), rng.uniform(-20, 60), rng.uniform(100, 400)])
+    if rng.random() < 0.5:
+        phase = rng.uniform(0.3, 1.3)
+        for tissue, added in ENHANCED.items():
+            table[tissue] += phase * added * rng.uniform(0.3, 1.2)
+    return table
+
+
+def mr_table(rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return float32 (31,) MR intensities 0..1 by tissue: T1- or T2-like, fat-suppressed, or at random."""
+    mix = rng.choice([0.0, 1.0, rng.random()])
+    table = (1 - mix) * T1_OF + mix * T2_OF
+    if rng.random() < 0.25:
+        table = rng.uniform(0.1, 1.0, TISSUES)
+        table[list(DARK)] = rng.uniform(0.0, 0.1, len(DARK))
+    table = np.clip(table * rng.uniform(0.75, 1.25, TISSUES) + rng.normal(0, 0.03, TISSUES), 0, 1.2)
+    if rng.random() < 0.5:  # fat suppression darkens fat and fatty marrow
+        table[[*FAT, 5]] *= rng.uniform(0.1, 0.45)
+    table[17] = rng.choice([0.05, table[17], rng.uniform(0.5, 1.2)])  # flow void, or bright blood
+    table[0] = 0.0
+    return np.asarray(table, np.float32)
+
+
+def mr_from_ct(values: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return an MR-like image 0..1 (rows, columns) of a CT image in Hounsfield units."""
+    fat, soft, marrow = rng.uniform(0.5, 1.0), rng.uniform(0.15, 0.5), rng.uniform(0.4, 0.9)
+    if rng.random() < 0.5:
+        fat, marrow = fat * rng.uniform(0.1, 0.45), marrow * rng.uniform(0.1, 0.5)
+    contrast = rng.uniform(-0.25, 0.35)
+    units = [-1000, -500, -150, -100, -60, 0, 30, 70, 130, 250, 500, 800]
+    levels = [0.0, 0.05, fat * 0.7, fat, fat, soft - contrast, soft, soft + contrast, (soft + marrow) / 2,
+              marrow, 0.15, 0.04]  # fmt: skip
+    quiet = cv2.blur(values, (3, 3)) if rng.random() < 0.5 else values
+    return np.asarray(np.interp(quiet, units, np.clip(levels, 0.0, 1.2)), np.float32)
+
+
+def _texture(
+    values: NDArray[np.float32], body: NDArray[np.bool_], amount: float, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    coarse = rng.normal(0, amount, (values.shape[0] // 3 + 1, values.shape[1] // 3 + 1)).astype(np.float32)
+    grain = cv2.resize(coarse, (values.shape[1], values.shape[0]), interpolation=cv2.INTER_LINEAR)
+    sigma = float(rng.uniform(0.4, 1.0))
+    return np.asarray(cv2.GaussianBlur(values + grain * body, (0, 0), sigma), np.float32)
+
+
+def _table_top(
+    values: NDArray[np.float32], body: NDArray[np.bool_], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Put the patient table, a bright arc, under the body."""
+    rows = np.flatnonzero(body.any(axis=1))
+    height, width = values.shape
+    bottom = int(rows[-1]) + int(rng.integers(1, 6)) if rows.size else height
+    depth = int(rng.integers(0, max(1, width // 6)))
+    painted = np.ascontiguousarray(values)
+    value = float(rng.uniform(-300, 300))
+    cv2.ellipse(painted, (width // 2, bottom - depth), (width, max(1, depth)), 0, 0, 180, value, 1)
+    return np.where(body, values, painted)

@@ -1,0 +1,111 @@
+"""Weights on disk: half-precision arrays (.npz) beside a card (.json) with their definition and digest.
+
+No pickle: arrays are read with `allow_pickle=False`, the card is JSON. The digest is the SHA-256 of
+the .npz file and is verified before anything of it is used.
+"""
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.networks import Definition, build
+
+
+class WeightsError(Exception):
+    """Weights cannot be used; the message is one sentence with the path."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Verified weights: float32 arrays in the order of the network's variables, and their card."""
+
+    definition: Definition
+    modality: str
+    temperature: float
+    digest: str
+    arrays: tuple[NDArray[np.float32], ...]
+    card: Mapping[str, Any]
+
+
+def card_path(path: Path) -> Path:
+    """Return the path of the card beside a weights file."""
+    return path.with_suffix(".json")
+
+
+def save(path: Path, model: Any, definition: Definition, card: Mapping[str, object]) -> str:
+    """Write a keras model's weights and their card, and return the digest.
+
+    Kernels become half precision; vectors (biases, normalisation) stay single, as running variances
+    can leave the range of half precision and weigh nothing.
+    """
+    arrays = {f"{index:04d}": _halved(np.asarray(w)) for index, w in enumerate(model.get_weights())}
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    digest = file_digest(path)
+    write_card(path, {"definition": definition.as_json(), "digest": digest, **card})
+    return digest
+
+
+def _halved(array: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
+    return array.astype(np.float16) if array.ndim > 1 else array.astype(np.float32)
+
+
+def write_card(path: Path, card: Mapping[str, object]) -> None:
+    """Write the card of the weights file `path`."""
+    card_path(path).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_card(path: Path) -> dict[str, Any]:
+    """Read the card of the weights file `path`; raises WeightsError."""
+    card = card_path(path)
+    try:
+        plain = json.loads(card.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"the card {card} of the weights cannot be read: {error}") from error
+    if not isinstance(plain, dict):
+        raise WeightsError(f"the card {card} of the weights is not a JSON object")
+    return plain
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits; raises WeightsError where it is unreadable."""
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise WeightsError(f"the weights {path} cannot be read: {error}") from error
+
+
+def load(path: Path) -> Weights:
+    """Read and verify weights and card. Raises WeightsError with one sentence that names the path."""
+    card, digest = read_card(path), file_digest(path)
+    if digest != card.get("digest"):
+        raise WeightsError(f"the weights {path} are not those of their card: SHA-256 {digest} does not match")
+    try:
+        definition = Definition.from_json(card["definition"])
+        modality, temperature = str(card["modality"]), float(card["temperature"])
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = tuple(stored[name].astype(np.float32) for name in sorted(stored.files))
+    except (KeyError, TypeError, ValueError, OSError, zipfile.BadZipFile) as error:
+        raise WeightsError(f"the weights {path} or their card are malformed: {error}") from error
+    if not 0.05 <= temperature <= 20.0:
+        raise WeightsError(
+            f"the card {card_path(path)} gives the temperature {temperature}, which makes no sense"
+        )
+    return Weights(definition, modality, temperature, digest, arrays, card)
+
+
+def restore(path: Path, weights: Weights) -> Any:
+    """Return the keras.Model that verified weights describe; raises WeightsError where they do not fit."""
+    model = build(weights.definition)
+    try:
+        model.set_weights(list(weights.arrays))
+    except ValueError as error:
+        raise WeightsError(f"the weights {path} do not fit the network of their card: {error}") from error
+    return model
