@@ -19,7 +19,6 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-
 from rules.decide import RULES
 
 PAPER_RULES: Final = ("abdomen_chest", "breast", "outliers", "smooth")
@@ -231,6 +230,11 @@ class Config(_Section):
             raise ValueError("receive.callers: nobody may send; list the callers or set promiscuous: true")
         return self
 
+    @classmethod
+    def standalone(cls) -> "Config":
+        """The defaults, for work without a network; nobody may send."""
+        return cls(receive=Receive(promiscuous=True))
+
     @property
     def forwarded(self) -> tuple[Destination, ...]:
         """The destinations that get every series: those of `forward_to`, or all."""
@@ -288,7 +292,9 @@ def _sentence(item: object) -> str:
 
 def _with_environment(value: object, file: str, where: str) -> object:
     if isinstance(value, dict):
-        return {key: _with_environment(item, file, f"{where}.{key}".lstrip(".")) for key, item in value.items()}
+        return {
+            key: _with_environment(item, file, f"{where}.{key}".lstrip(".")) for key, item in value.items()
+        }
     if isinstance(value, list):
         return [_with_environment(item, file, f"{where}.{index}") for index, item in enumerate(value)]
     if not isinstance(value, str):

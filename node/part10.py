@@ -2,11 +2,11 @@
 
 import struct
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Final
 
 from pydicom.dataset import FileMetaDataset
+from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
 
@@ -38,7 +38,7 @@ class Meta:
         meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
         meta.ImplementationVersionName = f"BODYTAG_{version.VERSION}"[:16]
         meta.SourceApplicationEntityTitle = self.source_ae_title
-        out = BytesIO()
+        out = DicomBytesIO()
         out.write(b"\0" * 128 + b"DICM")
         write_file_meta_info(out, meta)
         return out.getvalue()

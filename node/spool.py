@@ -1,8 +1,8 @@
 """The spool: every accepted instance as one fsynced Part 10 file, never overwritten, named by its UID.
 
 Layout: `<folder>/instances/<study uid>/<series uid>/<instance uid>.dcm`; a different object with the
-same UID lies beside it as `<instance uid>.<digest>.dcm`. `<folder>/incoming` holds files being written,
-`<folder>/requests` what the command line asks of the running node.
+same UID lies beside it as `<instance uid>.<digest>.dcm`. `incoming` holds files being written, `outgoing`
+relabelled copies being sent, `requests` what the command line asks of the running node.
 """
 
 import fcntl
@@ -76,9 +76,9 @@ class Spool:
             raise SpoolError(f"another node is running on the spool {self.folder}") from error
         return handle
 
-    def clear_incoming(self) -> int:
-        """Remove files that were never acknowledged, left by a process that died; return how many."""
-        left = list(self._incoming.iterdir())
+    def clear_unfinished(self) -> int:
+        """Remove what a process that died left under way, in or out; return how many files."""
+        left = [*self._incoming.iterdir(), *self.folder.glob("outgoing/*/*.dcm")]
         for path in left:
             path.unlink(missing_ok=True)
         return len(left)
@@ -116,6 +116,12 @@ class Spool:
                 names = tuple(sorted(entry.name for entry in os.scandir(folder)))
                 prefix = f"{study.name}/{folder.name}"
                 yield SeriesKey(study.name, folder.name), tuple(f"{prefix}/{name}" for name in names)
+
+    def outgoing(self, destination: str) -> Path:
+        """Return the folder for the copies that are under way to a destination."""
+        folder = self.folder / "outgoing" / destination
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def path(self, relative: str) -> Path:
         """Return the absolute path of a stored instance."""

@@ -1,0 +1,43 @@
+"""Options and error handling that the commands share."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from db.session import DatabaseError
+from model.weights_file import WeightsError
+from node.config import ConfigError
+from node.scu import PeerError
+from node.spool import SpoolError
+
+ConfigOption = Annotated[
+    Path,
+    typer.Option("--config", "-c", envvar="BODYTAG_CONFIG", help="the configuration file"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Print what is wrong as a sentence and exit with status 2, or 1 where a peer is the cause."""
+    try:
+        yield
+    except (ConfigError, DatabaseError, SpoolError, WeightsError, OSError) as error:
+        _fail(str(error), 2)
+    except PeerError as error:
+        _fail(str(error), 1)
+
+
+def fail(message: str) -> None:
+    """Print one sentence and exit with status 2."""
+    _fail(message, 2)
+
+
+def _fail(message: str, status: int) -> None:
+    for line in message.splitlines():
+        print(f"error: {line}", file=sys.stderr)
+    raise typer.Exit(status)

@@ -1,0 +1,88 @@
+"""What the database is told of a series and of an instance, read from a file of the spool."""
+
+from pathlib import Path
+from typing import Final
+
+import structlog
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_file_meta_info
+
+from db.records import InstanceFacts, SeriesFacts
+from node.part10 import meta_end
+from node.receive import Arrival
+from node.spool import SeriesKey, Spool, data_set_digest
+
+log = structlog.get_logger()
+
+_KEYWORDS: Final[dict[str, str]] = {
+    "modality": "Modality",
+    "patient_id": "PatientID",
+    "patient_name": "PatientName",
+    "accession_number": "AccessionNumber",
+    "study_date": "StudyDate",
+    "study_description": "StudyDescription",
+    "series_description": "SeriesDescription",
+    "incoming_body_part": "BodyPartExamined",
+    "incoming_laterality": "Laterality",
+    "manufacturer": "Manufacturer",
+}
+
+
+def of_arrival(arrival: Arrival) -> InstanceFacts:
+    """Return what the receiver already knows of an instance."""
+    stored = arrival.stored
+    return InstanceFacts(
+        sop_instance_uid=stored.sop_instance_uid,
+        sop_class_uid=arrival.sop_class_uid,
+        transfer_syntax_uid=arrival.transfer_syntax_uid,
+        path=stored.path,
+        size_bytes=stored.size_bytes,
+        sha256=stored.sha256,
+    )
+
+
+def of_file(spool: Spool, relative: str) -> InstanceFacts:
+    """Read again what the receiver knew; for instances found in the spool at start."""
+    path = spool.path(relative)
+    meta = read_file_meta_info(path)
+    start = meta_end(path)
+    return InstanceFacts(
+        sop_instance_uid=str(meta.MediaStorageSOPInstanceUID),
+        sop_class_uid=str(meta.MediaStorageSOPClassUID),
+        transfer_syntax_uid=str(meta.TransferSyntaxUID),
+        path=relative,
+        size_bytes=path.stat().st_size - start,
+        sha256=data_set_digest(path, start),
+    )
+
+
+def of_series(spool: Spool, key: SeriesKey, relative: str) -> SeriesFacts:
+    """Read what all instances of a series share from one of them; what cannot be read is empty."""
+    path = spool.path(relative)
+    values = dict.fromkeys(_KEYWORDS, "")
+    try:
+        data_set = dcmread(path, stop_before_pixels=True, specific_tags=list(_KEYWORDS.values()))
+        values = {name: _text(data_set, keyword) for name, keyword in _KEYWORDS.items()}
+    except (InvalidDicomError, ValueError, TypeError, KeyError, OSError, NotImplementedError) as error:
+        log.warning("the header of a series cannot be read", file=relative, error=type(error).__name__)
+    return SeriesFacts(
+        study_instance_uid=key.study_instance_uid,
+        series_instance_uid=key.series_instance_uid,
+        calling_ae_title=_source(path),
+        **values,
+    )
+
+
+def _text(data_set: Dataset, keyword: str) -> str:
+    value = data_set.get(keyword)
+    if value is None:
+        return ""
+    if isinstance(value, list | tuple) or type(value).__name__ == "MultiValue":
+        return "\\".join(str(part) for part in value)
+    return str(value).strip()
+
+
+def _source(path: Path) -> str:
+    return str(read_file_meta_info(path).get("SourceApplicationEntityTitle", "")).strip()

@@ -1,0 +1,34 @@
+"""Deliveries armed again, on an admin's request."""
+
+from collections.abc import Collection
+
+from db.deliveries import resend as rearm
+from db.queries import Filters, SeriesRow, series_rows
+from db.records import Route
+from db.session import Database
+from node.clock import utc_now
+from node.coercion import Incoming, Term, action
+from node.config import Config
+
+
+def resend(
+    config: Config, database: Database, filters: Filters, names: Collection[str], only_failed: bool
+) -> int:
+    """Arm the deliveries of the matching series to the named destinations; return how many instances.
+
+    What a destination got before goes again as it was; what it never got is decided as configured now.
+    """
+    with database.reading() as session:
+        rows = series_rows(session, filters)
+    armed = 0
+    for row in rows:
+        routes = [Route(name, _action(config, row, name)) for name in names]
+        with database.session() as session:
+            armed += rearm(session, [row.series_id], None, only_failed, routes, utc_now())
+    return armed
+
+
+def _action(config: Config, row: SeriesRow, name: str) -> str:
+    incoming = Incoming(frozenset({row.incoming_body_part}), frozenset({row.incoming_laterality}))
+    term = None if row.term is None else Term(row.term, row.paired, row.confidence or 0.0)
+    return action(config.destination(name).relabel, incoming, term, config.relabel)

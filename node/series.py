@@ -1,0 +1,160 @@
+"""Series become stable here: instances are gathered until none came for a while, then registered."""
+
+import threading
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from db.records import InstanceFacts, Route
+from db.series import instance_counts, known_paths, register
+from db.session import Database
+from node import facts
+from node.clock import utc_now
+from node.config import Series
+from node.receive import Arrival
+from node.spool import SeriesKey, Spool
+
+log = structlog.get_logger()
+
+_REQUEST_POLL_S: Final = 0.5
+_RETRY_S: Final = 5.0
+"""Pause before a series is offered again to a database that refused it."""
+
+
+@dataclass(slots=True)
+class _Open:
+    due_at: float
+    instances: dict[str, InstanceFacts] = field(default_factory=dict)
+
+
+class Tracker:
+    """Gathers arrivals per series; safe for many receiver threads and one loop."""
+
+    def __init__(
+        self,
+        settings: Series,
+        spool: Spool,
+        database: Database,
+        routes: Collection[Route],
+        registered: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._spool = spool
+        self._database = database
+        self._routes = tuple(routes)
+        self._registered = registered
+        self._clock = clock
+        self._open: dict[SeriesKey, _Open] = {}
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+
+    def arrived(self, arrival: Arrival) -> None:
+        """Note a stored instance: its series is complete `stable_age_s` from now, unless more comes."""
+        self._note(arrival.stored.key, [facts.of_arrival(arrival)])
+
+    def released(self, keys: Collection[SeriesKey]) -> None:
+        """Note that an association which sent these series was released."""
+        if self._settings.flush_on_release:
+            self.flush(keys)
+
+    def flush(self, keys: Collection[SeriesKey] | None = None) -> None:
+        """Make the given series, or all, complete now."""
+        with self._lock:
+            for key, series in self._open.items():
+                if keys is None or key in keys:
+                    series.due_at = self._clock()
+        self._wake.set()
+
+    def recover(self) -> int:
+        """Take up instances that lie in the spool but not in the database; return how many."""
+        with self._database.session() as session:
+            counts = instance_counts(session)
+        found = 0
+        for key, paths in self._spool.series():
+            if counts.get((key.study_instance_uid, key.series_instance_uid), 0) == len(paths):
+                continue
+            with self._database.session() as session:
+                known = known_paths(session, key.study_instance_uid, key.series_instance_uid)
+            missing = [facts.of_file(self._spool, path) for path in paths if path not in known]
+            self._note(key, missing)
+            found += len(missing)
+        return found
+
+    def run(self, stop: threading.Event) -> None:
+        """Register what is due until `stop` is set."""
+        while not stop.is_set():
+            self._wake.wait(self._pause_s())
+            self._wake.clear()
+            try:
+                self._read_requests()
+                self.register_due()
+            except Exception:
+                log.exception("the series tracker failed; it goes on")
+
+    def register_due(self) -> int:
+        """Register every series that is complete; return how many were."""
+        due = self._take_due()
+        for key, series in due.items():
+            try:
+                self._register(key, tuple(series.instances.values()))
+            except Exception:
+                log.exception("a series could not be registered; it is tried again", series=key)
+                self._note(key, series.instances.values(), _RETRY_S)
+        if due:
+            self._registered()
+        return len(due)
+
+    def wake(self) -> None:
+        """End the pause of the loop."""
+        self._wake.set()
+
+    def _note(
+        self, key: SeriesKey, instances: Collection[InstanceFacts], pause_s: float | None = None
+    ) -> None:
+        if not instances:
+            return
+        pause_s = self._settings.stable_age_s if pause_s is None else pause_s
+        with self._lock:
+            series = self._open.setdefault(key, _Open(0.0))
+            series.due_at = self._clock() + pause_s
+            series.instances.update((instance.path, instance) for instance in instances)
+
+    def _take_due(self) -> dict[SeriesKey, _Open]:
+        now = self._clock()
+        with self._lock:
+            keys = [key for key, series in self._open.items() if series.due_at <= now]
+            return {key: self._open.pop(key) for key in keys}
+
+    def _register(self, key: SeriesKey, instances: tuple[InstanceFacts, ...]) -> None:
+        series = facts.of_series(self._spool, key, instances[0].path)
+        with self._database.session() as session:
+            result = register(session, series, instances, self._routes, utc_now())
+        log.info(
+            "late instances registered" if result.late else "series stable",
+            series_instance_uid=key.series_instance_uid,
+            instances=len(result.added),
+        )
+        for uid in result.conflicts:
+            log.warning("a different object with a known UID is kept apart", sop_instance_uid=uid)
+
+    def _pause_s(self) -> float:
+        with self._lock:
+            next_due = min((series.due_at for series in self._open.values()), default=float("inf"))
+        return max(0.0, min(_REQUEST_POLL_S, next_due - self._clock()))
+
+    def _read_requests(self) -> None:
+        for path in sorted(self._spool.requests.glob("flush-*")):
+            uids = _requested(path)
+            with self._lock:
+                keys = [key for key in self._open if not uids or key.series_instance_uid in uids]
+            self.flush(keys)
+            path.unlink(missing_ok=True)
+
+
+def _requested(path: Path) -> frozenset[str]:
+    return frozenset(path.read_text(encoding="ascii", errors="replace").split())

@@ -1,0 +1,104 @@
+"""The service: all the parts of a running node, on one screen."""
+
+import signal
+import threading
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from db.deliveries import skip_destinations
+from db.records import Route
+from db.session import Database, migrate, open_database
+from node.clock import utc_now
+from node.config import Config
+from node.dispatch import Dispatcher
+from node.forward import Forwarder
+from node.receive import Receiver
+from node.relabel import Modifier
+from node.series import Tracker
+from node.spool import Spool
+from node.version import VERSION
+
+log = structlog.get_logger()
+
+_STOP_TIMEOUT_S: Final = 30.0
+
+
+class Node:
+    """Receiver, tracker, dispatcher and forwarders over one spool and one database."""
+
+    def __init__(self, config: Config, spool: Spool, database: Database) -> None:
+        self._config = config
+        self._database = database
+        self._stop = threading.Event()
+        modifier = Modifier(config.receive.ae_title, int(config.receive.maximum_inflated_bytes))
+        routes = [Route(destination.name, destination.relabel) for destination in config.forwarded]
+        self._forwarders = [
+            Forwarder(destination, config.receive.ae_title, database, spool, modifier)
+            for destination in config.destinations
+        ]
+        self._dispatcher = Dispatcher(config, database, routes, self._wake_forwarders)
+        self._tracker = Tracker(config.series, spool, database, routes, self._registered)
+        self.receiver = Receiver(config.receive, spool, self._tracker.arrived, self._tracker.released)
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Take up what was left, then listen; raises OSError when the address is taken."""
+        with self._database.session() as session:
+            skip_destinations(session, [each.name for each in self._config.destinations], utc_now())
+        found = self._tracker.recover()
+        if found:
+            log.info("instances found in the spool", instances=found)
+        self._run("tracker", self._tracker.run)
+        for number in range(self._config.classify.workers):
+            self._run(f"dispatcher-{number}", self._dispatcher.run)
+        for number, forwarder in enumerate(self._forwarders):
+            self._run(f"forwarder-{number}", forwarder.run)
+        self.receiver.start()
+
+    def stop(self) -> None:
+        """Stop listening, let what is under way end, and return."""
+        self._stop.set()
+        self.receiver.stop()
+        self._tracker.wake()
+        self._dispatcher.wake()
+        self._wake_forwarders()
+        for thread in self._threads:
+            thread.join(_STOP_TIMEOUT_S)
+
+    def _run(self, name: str, loop: Callable[[threading.Event], None]) -> None:
+        thread = threading.Thread(target=loop, args=(self._stop,), name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _registered(self) -> None:
+        self._dispatcher.wake()
+        self._wake_forwarders()  # late instances of a decided series are due at once
+
+    def _wake_forwarders(self) -> None:
+        for forwarder in self._forwarders:
+            forwarder.wake()
+
+
+def serve(config: Config) -> None:
+    """Run a node until SIGTERM or SIGINT.
+
+    Raises SpoolError, DatabaseError or OSError when it cannot start.
+    """
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    spool = Spool(config.spool.folder, int(config.spool.minimum_free))
+    with spool.lock():
+        spool.clear_unfinished()
+        if config.database.migrate_on_start:
+            migrate(config.database.url)
+        database = open_database(config.database.url)
+        node = Node(config, spool, database)
+        node.start()
+        log.info("bodytag runs", version=VERSION, destinations=[each.name for each in config.forwarded])
+        ended.wait()
+        log.info("stopping")
+        node.stop()
+        database.close()

@@ -1,0 +1,204 @@
+"""The worker process: read, classify, decide, record. TensorFlow and the pixel decoders live only here."""
+
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from typing import Final
+
+import numpy as np
+import structlog
+from rules.decide import decide
+
+from db.records import ImageResult, Outcome, Route
+from db.results import record_outcome
+from db.series import paths
+from db.session import Database, open_database
+from model.classify import Classifier
+from model.gate import reason
+from model.geometry import order, positions_mm
+from model.read import Image, ImageHeader, NotDicomError, UndecodableError, read_header, read_pixels
+from node import log as logs
+from node import version
+from node.clock import utc_now
+from node.coercion import Incoming, Term, action, remarks
+from node.config import Config
+from node.relabel import read_incoming
+from node.spool import Spool
+from rules.verdict import Evidence, Verdict
+
+log = structlog.get_logger()
+
+_SIGN_OF_LIFE_S: Final = 1.0
+
+Alive = Callable[[], None]
+
+
+def main(connection: Connection, config: Config) -> None:
+    """Classify the series whose numbers arrive over `connection`, until it closes.
+
+    Sends "ready" once, "alive" while it works, then "" for success or one sentence of what went wrong.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the node decides
+    logs.configure(config.log)
+    database = open_database(config.database.url)
+    spool = Spool(config.spool.folder, int(config.spool.minimum_free))
+    classifier = Classifier.load(config.weights(), threads=config.classify.threads)
+    connection.send("ready")
+    while True:
+        try:
+            series_id: int = connection.recv()
+        except (EOFError, OSError):
+            return
+        try:
+            classify_series(series_id, config, database, spool, classifier, _pulse(connection))
+            connection.send("")
+        except Exception as error:
+            log.exception("a series could not be classified", series_id=series_id)
+            connection.send(f"{type(error).__name__}: {error}")
+
+
+def classify_series(
+    series_id: int, config: Config, database: Database, spool: Spool, classifier: Classifier, alive: Alive
+) -> bool:
+    """Classify a stable series and record the outcome; False if somebody else did it before.
+
+    May be run any number of times, here or on another machine that sees the same spool and database.
+    """
+    with database.reading() as session:
+        stored = paths(session, series_id)
+    headers, unreadable = _read_headers(spool, stored)
+    outcome = classify(headers, config, classifier, alive)
+    outcome = replace(outcome, images=(*outcome.images, *unreadable))
+    incoming = _incoming(headers, config, alive)
+    term = _term(outcome.verdict)
+    if outcome.verdict is not None:
+        flags = (*outcome.verdict.flags, *remarks(incoming, term))
+        outcome = replace(outcome, verdict=replace(outcome.verdict, flags=flags))
+    routes = [
+        Route(destination.name, action(destination.relabel, incoming, term, config.relabel))
+        for destination in config.forwarded
+    ]
+    with database.session() as session:
+        recorded = record_outcome(session, series_id, outcome, routes, utc_now())
+    log.info(
+        "series classified",
+        series_id=series_id,
+        term=outcome.verdict.term if outcome.verdict else None,
+        reason=outcome.reason,
+        images=len(stored),
+    )
+    return recorded
+
+
+def classify(headers: Sequence[ImageHeader], config: Config, classifier: Classifier, alive: Alive) -> Outcome:
+    """Say what the images of one series show; `alive` is called as the work goes on."""
+    results: dict[str, ImageResult] = {}
+    candidates: list[ImageHeader] = []
+    for header in headers:
+        why = reason(header)
+        if why is None:
+            candidates.append(header)
+        else:
+            results[header.sop_instance_uid] = _passed_on(header, why)
+    kept: list[ImageHeader] = []
+    verdict: Verdict | None = None
+    digest: str | None = None
+    if candidates:
+        modality = candidates[0].modality
+        positions = positions_mm(candidates)
+        ordered = [candidates[index] for index in order(positions)]
+        prediction = classifier.predict(modality, _decoded(ordered, kept, results, alive))
+        digest = prediction.weights_digest
+    if kept:
+        evidence = Evidence(prediction.classes, prediction.probabilities, positions_mm(kept))
+        verdict = decide(evidence, config.rules, config.classify.minimum_confidence)
+        results.update(_classified(kept, evidence.positions_mm, verdict))
+    images = tuple(results.values())
+    return Outcome(verdict, images, None if verdict else _why_none(images), digest, version.VERSION)
+
+
+def _decoded(
+    headers: Iterable[ImageHeader],
+    kept: list[ImageHeader],
+    results: dict[str, ImageResult],
+    alive: Alive,
+) -> Iterator[Image]:
+    """Decode one image after the other; those that cannot be are noted and left out."""
+    for header in headers:
+        alive()
+        try:
+            image = read_pixels(header)
+        except UndecodableError as error:
+            results[header.sop_instance_uid] = _passed_on(header, str(error))
+            continue
+        kept.append(header)
+        yield image
+
+
+def _classified(
+    headers: Sequence[ImageHeader],
+    positions: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+    verdict: Verdict,
+) -> dict[str, ImageResult]:
+    return {
+        header.sop_instance_uid: ImageResult(
+            header.sop_instance_uid, region, confidence, float(position), None
+        )
+        for header, position, region, confidence in zip(
+            headers, positions, verdict.regions, verdict.confidences, strict=True
+        )
+    }
+
+
+def _passed_on(header: ImageHeader, why: str) -> ImageResult:
+    return ImageResult(header.sop_instance_uid, None, None, None, why)
+
+
+def _why_none(images: Sequence[ImageResult]) -> str:
+    reasons = sorted({image.reason for image in images if image.reason})
+    return "; ".join(reasons[:3]) + ("; ..." if len(reasons) > 3 else "")
+
+
+def _read_headers(spool: Spool, stored: Sequence[str]) -> tuple[list[ImageHeader], list[ImageResult]]:
+    headers: list[ImageHeader] = []
+    unreadable: list[ImageResult] = []
+    for relative in stored:
+        try:
+            headers.append(read_header(spool.path(relative)))
+        except NotDicomError as error:
+            uid = relative.rsplit("/", 1)[-1].removesuffix(".dcm")
+            unreadable.append(ImageResult(uid, None, None, None, str(error)))
+    return headers, unreadable
+
+
+def _incoming(headers: Sequence[ImageHeader], config: Config, alive: Alive) -> Incoming:
+    body_parts: set[str] = set()
+    lateralities: set[str] = set()
+    for header in headers:
+        alive()
+        one = read_incoming(
+            header.path, header.transfer_syntax_uid, int(config.receive.maximum_inflated_bytes)
+        )
+        body_parts |= one.body_parts
+        lateralities |= one.lateralities
+    return Incoming(frozenset(body_parts), frozenset(lateralities))
+
+
+def _term(verdict: Verdict | None) -> Term | None:
+    if verdict is None or verdict.term is None:
+        return None
+    return Term(verdict.term, verdict.paired, verdict.confidence)
+
+
+def _pulse(connection: Connection) -> Alive:
+    last = time.monotonic()
+
+    def alive() -> None:
+        nonlocal last
+        if time.monotonic() - last >= _SIGN_OF_LIFE_S:
+            connection.send("alive")
+            last = time.monotonic()
+
+    return alive
