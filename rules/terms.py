@@ -1,0 +1,177 @@
+"""Set of regions -> BodyPartExamined defined term and Anatomic Region code; incoming text -> defined term.
+
+Terms and codes: PS3.16 Annex L, Table L-1.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Final
+
+from model.regions import ARM_CHAIN, BODY_CHAIN, BREAST, BY_KEY, REGIONS, SPINE_CHAIN, Code
+from rules.synonyms import FILLER, FINER, SYNONYMS
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesTerm:
+    """What a series is called: None where no one term may be written; `flags` say why or what is missing."""
+
+    term: str | None
+    code: Code | None
+    paired: bool
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """What a received BodyPartExamined means: `term` is None where it is empty or not understood."""
+
+    text: str
+    term: str | None
+
+
+UPPER_LIMB: Final = SeriesTerm("UPPERLIMB", Code("53120007", "Upper limb"), paired=True)
+LOWER_LIMB: Final = SeriesTerm("LOWERLIMB", Code("61685007", "Lower limb"), paired=True)
+PELVIS_LEGS: Final = SeriesTerm("PELVISLOWEXTREMT", Code("1231522001", "Pelvis and lower extremities"), False)
+WHOLE_BODY: Final = SeriesTerm("WHOLEBODY", Code("38266002", "Entire body"), paired=False)
+
+COMBINATIONS: Final[dict[tuple[str, ...], SeriesTerm]] = {
+    keys: SeriesTerm(term, Code(value, meaning), paired=False)
+    for keys, term, value, meaning in (
+        (("head", "neck"), "HEADNECK", "774007", "Head and Neck"),
+        (("neck", "chest"), "NECKCHEST", "417437006", "Neck and Chest"),
+        (("neck", "chest", "abdomen"), "NECKCHESTABDOMEN", "416152001", "Neck, Chest and Abdomen"),
+        (
+            ("neck", "chest", "abdomen", "pelvis"),
+            "NECKCHESTABDPELV",
+            "416319003",
+            "Neck, Chest, Abdomen and Pelvis",
+        ),
+        (("chest", "abdomen"), "CHESTABDOMEN", "416550000", "Chest and Abdomen"),
+        (("chest", "abdomen", "pelvis"), "CHESTABDPELVIS", "416775004", "Chest, Abdomen and Pelvis"),
+        (("abdomen", "pelvis"), "ABDOMENPELVIS", "818982008", "Abdomen and Pelvis"),
+        (("cspine", "tspine"), "CTSPINE", "1217257000", "Cervico-thoracic spine"),
+        (("tspine", "lspine"), "TLSPINE", "1217256009", "Thoraco-lumbar spine"),
+        (("cspine", "tspine", "lspine"), "SPINE", "421060004", "Spine"),
+    )
+}
+
+_CHAINS: Final[tuple[tuple[str, ...], ...]] = (BODY_CHAIN, SPINE_CHAIN, ARM_CHAIN, (BREAST.key,))
+_LEGS: Final = frozenset(BODY_CHAIN[5:])
+_WHOLE: Final = frozenset(BODY_CHAIN[:6])
+
+
+def series_term(extents_mm: Mapping[str, float]) -> SeriesTerm:
+    """Name a series by its regions and the mm of each; keys that are no region are ignored.
+
+    Trunk and legs, spine, arm and breast are four chains. Regions of more than one chain are two
+    readings of one place (cspine beside neck, shoulder beside chest) or bystanders (hand beside
+    pelvis): the chain with the greatest extent is named, trunk before spine before arm in a tie,
+    and the others are flagged.
+    """
+    totals = [(sum(extents_mm.get(key, 0.0) for key in chain), chain) for chain in _CHAINS]
+    chain = max(totals, key=lambda total: total[0])[1]
+    keys = tuple(key for key in chain if key in extents_mm)
+    left_out = [region.key for region in REGIONS if region.key in extents_mm and region.key not in keys]
+    if not keys:
+        return SeriesTerm(None, None, paired=False)
+    named = _name(chain, keys, extents_mm)
+    flags = (f"left out of the term: {', '.join(left_out)}",) if left_out else ()
+    return SeriesTerm(named.term, named.code, named.paired, (*named.flags, *flags))
+
+
+def _name(chain: Sequence[str], keys: tuple[str, ...], extents_mm: Mapping[str, float]) -> SeriesTerm:
+    """Name regions of one chain, in its order."""
+    if not is_contiguous(chain, keys):
+        return SeriesTerm(None, None, False, (f"regions are not contiguous: {' + '.join(keys)}",))
+    exact = exact_term(keys)
+    if exact is not None:
+        return exact
+    parts = [keys[i:j] for i, j in combinations(range(len(keys) + 1), 2)]
+    # The greatest extent; of equals the one of more regions, then the one nearest to the head.
+    best = max(
+        (part for part in parts if exact_term(part) is not None),
+        key=lambda part: (round(sum(extents_mm[key] for key in part), 6), len(part), -keys.index(part[0])),
+    )
+    named = exact_term(best)
+    assert named is not None  # noqa: S101  every single region has a term
+    return SeriesTerm(
+        named.term, named.code, named.paired, (f"no term for {' + '.join(keys)}: its largest part is named",)
+    )
+
+
+def is_contiguous(chain: Sequence[str], keys: Iterable[str]) -> bool:
+    """Say whether regions follow each other along a chain without a hole."""
+    places = sorted(chain.index(key) for key in keys)
+    return places == list(range(places[0], places[0] + len(places)))
+
+
+def exact_term(keys: tuple[str, ...]) -> SeriesTerm | None:
+    """Return the term of exactly these contiguous regions of one chain, None where there is none."""
+    if len(keys) == 1:
+        region = BY_KEY[keys[0]]
+        return SeriesTerm(region.term, region.code, region.paired)
+    if keys in COMBINATIONS:
+        return COMBINATIONS[keys]
+    found = frozenset(keys)
+    if found <= frozenset(ARM_CHAIN):
+        return UPPER_LIMB
+    if found <= _LEGS:
+        return LOWER_LIMB
+    if found >= _WHOLE:
+        return WHOLE_BODY
+    return PELVIS_LEGS if found <= _LEGS | {"pelvis"} else None
+
+
+def read_term(text: str | None) -> Incoming:
+    """Read an incoming BodyPartExamined: any case, accents, separators, languages, codes, cut-off ends.
+
+    Text of 15 or 16 characters, all that the VR CS holds, may be the start of a longer spelling.
+    """
+    given = (text or "").strip(" \0")
+    words = re.split(r"[^A-Z0-9]+", _plain(given))
+    without_filler = "".join(word for word in words if word not in FILLER)
+    term = _SPELLINGS.get("".join(words)) or _SPELLINGS.get(without_filler)
+    if term is None and len(given) >= 15:
+        ends = {name for spelling, name in _SPELLINGS.items() if spelling.startswith("".join(words))}
+        term = ends.pop() if len(ends) == 1 else None
+    return Incoming(given, term)
+
+
+def agrees(text: str | None, term: str | None) -> bool:
+    """Say whether an incoming text is right beside a verdict: the same term, or a finer one inside it.
+
+    BRAIN agrees with HEAD, FINGER with HAND. CHEST does not agree with CHESTABDPELVIS, nor
+    EXTREMITY with KNEE: they leave out or blur what the images show.
+    """
+    found = read_term(text).term
+    while found is not None and found != term:
+        found = FINER.get(found)
+    return found is not None
+
+
+def _plain(text: str) -> str:
+    """Return a text in upper case and ASCII, accents off."""
+    decomposed = unicodedata.normalize("NFKD", text.upper())
+    return decomposed.encode("ascii", "ignore").decode()
+
+
+def _key(text: str) -> str:
+    """Reduce a spelling to A-Z and 0-9."""
+    return re.sub(r"[^A-Z0-9]", "", _plain(text))
+
+
+def _spellings() -> dict[str, str]:
+    """Index every spelling, code and defined term by its key."""
+    index = {_key(text): term for term, texts in SYNONYMS.items() for text in (term, *texts)}
+    index |= {_key(term): term for term in FINER}
+    own = [UPPER_LIMB, LOWER_LIMB, PELVIS_LEGS, WHOLE_BODY, *COMBINATIONS.values()]
+    for named in (*own, *(exact_term((key,)) for key in BY_KEY)):
+        if named is not None and named.term is not None and named.code is not None:
+            index |= {named.term: named.term, named.code.value: named.term}
+    return index
+
+
+_SPELLINGS: Final[dict[str, str]] = _spellings()
