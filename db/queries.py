@@ -148,8 +148,8 @@ def image_rows(session: Session, series_id: int) -> list[ImageRow]:
 
 def counts_by_state(session: Session) -> dict[str, int]:
     """Count the series in each state, those without any too."""
-    counted = session.execute(select(Series.state, func.count()).group_by(Series.state)).tuples().all()
-    return {str(state): 0 for state in STORED} | dict(counted)
+    counted = session.execute(select(Series.state, func.count()).group_by(Series.state))
+    return {str(state): 0 for state in STORED} | {row[0]: row[1] for row in counted}
 
 
 def pending_by_destination(session: Session) -> dict[str, int]:
@@ -157,7 +157,7 @@ def pending_by_destination(session: Session) -> dict[str, int]:
     counted = session.execute(
         select(Delivery.destination, func.count()).where(PENDING).group_by(Delivery.destination)
     )
-    return dict(counted.tuples().all())
+    return {row[0]: row[1] for row in counted}
 
 
 def _matching(filters: Filters) -> Select[int]:

@@ -149,14 +149,14 @@ def test_crashes_are_counted_until_the_decision(database: Database) -> None:
 def test_hostile_strings_are_stored(database: Database) -> None:
     """NUL, lone surrogates and endless values neither raise nor merge two series into one."""
     hostile = "a\x00b\udc80" + "ü" * 100_000
-    changes = {name: hostile for name in series_facts().__dataclass_fields__}
+    changes = dict.fromkeys(series_facts().__dataclass_fields__, hostile)
     with database.session() as session:
-        first = register(session, series_facts(**changes), instances(1), ROUTES, NOW)
+        first = register(session, series_facts(1, **changes), instances(1), ROUTES, NOW)
         changes["series_instance_uid"] = hostile + "2"
-        second = register(session, series_facts(**changes), instances(1, series=2), ROUTES, NOW)
+        second = register(session, series_facts(1, **changes), instances(1, series=2), ROUTES, NOW)
         assert first.series_id != second.series_id
         assert known_paths(session, hostile, hostile) == {"1.2.1.1.1.dcm"}
-        assert register(session, series_facts(**changes), instances(1, series=2), ROUTES, NOW).added == ()
+        assert register(session, series_facts(1, **changes), instances(1, series=2), ROUTES, NOW).added == ()
         stored = session.scalars(select(Series.patient_id).where(Series.id == first.series_id)).one()
         assert stored == "ab?" + "ü" * 508 + "…"
 
