@@ -18,7 +18,7 @@ import numpy as np
 from model.classify import SHIPPED, Classifier
 from model.read import Image
 from model.regions import CLASSES
-from model.training import report, split
+from model.training import demonstration, provenance, report, split
 from model.training.data import DATA, Sample
 from model.training.metrics import Figures, Outcome, figures, fit_temperature
 from model.training.sampler import part_samples
@@ -88,7 +88,9 @@ def evaluate(modality: str, path: Path, data: Path) -> tuple[Scored, ...]:
     each_ms = 1000 * (time.perf_counter() - start) / max(1, sum(map(len, parts.values())))
     scored = tuple(score(part, found[part], parts[part]) for part in PARTS)
     card = read_card(path)
-    write_card(path, {**card, "figures": {one.part: report.plain(one.figures) for one in scored}})
+    origins = provenance.plain(provenance.all_origins(data, modality, divided))
+    found_figures = {one.part: report.plain(one.figures) for one in scored}
+    write_card(path, {**card, "data": origins, "figures": found_figures})
     print(f"{modality}: temperature {temperature}, {each_ms:.1f} ms an image")
     return scored
 
@@ -105,11 +107,14 @@ def main() -> None:
     chosen = parser.parse_args()
     path = chosen.weights or SHIPPED[chosen.modality]
     scored = evaluate(chosen.modality, path, chosen.data)
-    text = report.tables(chosen.modality, scored)
+    shown = demonstration.table(chosen.modality, Classifier.load({chosen.modality: path}), chosen.data)
+    text = report.tables(chosen.modality, scored) + "\n\n" + shown
     print(text)
     card = chosen.card or (report.MODEL_CARD if chosen.weights is None else None)
     if card is not None:
-        report.insert(card, chosen.modality, text)
+        report.insert(card, f"{chosen.modality} figures", text)
+        origins = provenance.all_origins(chosen.data, chosen.modality, split.read())
+        report.insert(card, f"{chosen.modality} data", provenance.table(origins))
 
 
 if __name__ == "__main__":

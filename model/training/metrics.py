@@ -20,7 +20,8 @@ Matrices = NDArray[np.float64]
 """Confusion matrices (..., k, k): rows are the truth, columns what was predicted."""
 
 _BESIDE: Final = (
-    ("abdomen_chest", "chest"), ("abdomen_chest", "abdomen"), ("breast", "chest"), ("breast", "abdomen_chest"),
+    ("abdomen_chest", "chest"), ("abdomen_chest", "abdomen"), ("breast", "chest"),
+    ("breast", "abdomen_chest"),
     ("cspine", "head"), ("cspine", "neck"), ("cspine", "chest"), ("tspine", "neck"), ("tspine", "chest"),
     ("tspine", "abdomen_chest"), ("tspine", "abdomen"), ("lspine", "abdomen"), ("lspine", "pelvis"),
     ("shoulder", "neck"), ("shoulder", "chest"), ("lspine", "abdomen_chest"),
@@ -77,6 +78,7 @@ class RegionFigures:
 class Figures:
     """Everything that is reported of one outcome. Macro averages run over the regions that have slices."""
 
+    classes: tuple[str, ...]
     slices: int
     subjects: int
     regions: tuple[RegionFigures, ...]
@@ -153,6 +155,7 @@ def figures(outcome: Outcome, seed: int = 1) -> Figures:
         non_adjacent_share(total, outcome.classes), non_adjacent_share(resampled, outcome.classes)
     )
     return Figures(
+        classes=outcome.classes,
         slices=int(total.sum()),
         subjects=len(matrices),
         regions=tuple(regions),

@@ -112,9 +112,9 @@ def _numbers(figure: Figure) -> list[float | None]:
     return [None if np.isnan(value) else round(value, 4) for value in values]
 
 
-def insert(card: Path, modality: str, text: str) -> None:
-    """Replace what stands between a modality's markers in the model card; ValueError if they are missing."""
-    begin, end = f"<!-- {modality} figures: begin -->", f"<!-- {modality} figures: end -->"
+def insert(card: Path, name: str, text: str) -> None:
+    """Replace what stands between the markers of `name` in the model card; ValueError if they are missing."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     whole = card.read_text(encoding="utf-8")
     if begin not in whole or end not in whole:
         raise ValueError(f"{card} lacks the markers {begin} and {end}")

@@ -62,10 +62,11 @@ def make_pool(data: Path, modality: str, classes: tuple[str, ...], split: Split)
                 sites[site.region].append((body, site))
     real = part_samples(data, modality, classes, split, "train")
     frozen = {region: tuple(found) for region, found in sites.items()}
-    return Pool(classes, modality, _grouped(real), _grouped(borrowed), frozen)
+    return Pool(classes, modality, grouped(real), grouped(borrowed), frozen)
 
 
-def _grouped(found: Sequence[Sample]) -> dict[str, People]:
+def grouped(found: Sequence[Sample]) -> dict[str, People]:
+    """Group samples by region and subject, with the chance of each subject to be drawn."""
     groups: dict[str, dict[str, list[Sample]]] = defaultdict(lambda: defaultdict(list))
     for sample in found:
         groups[sample.label][sample.subject].append(sample)

@@ -1,0 +1,112 @@
+"""Preprocessing: what may and what may not change a network input."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from model.preprocess import fitted_shape, network_input, normalise
+
+
+def picture(rows: int = 60, columns: int = 80, seed: int = 0) -> NDArray[np.float32]:
+    """Return a bright disc with noise on dark air, float32 (rows, columns)."""
+    v, u = np.ogrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j]
+    noise = np.random.default_rng(seed).normal(0, 20, (rows, columns))
+    return (np.where(u * u + v * v < 0.5, 40.0, -1000.0) + noise).astype(np.float32)
+
+
+def everywhere(values: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return a mask that calls every pixel valid."""
+    return np.ones(values.shape, np.bool_)
+
+
+def test_shape_and_range() -> None:
+    """An input is float32 (size, size, 1) within the clip limits of plus and minus two."""
+    values = picture()
+    values[0, 0] = 1e6
+    made = network_input(values, everywhere(values), 64)
+    assert made.shape == (64, 64, 1)
+    assert made.dtype == np.float32
+    assert -2.001 <= made.min() < made.max() <= 2.001
+
+
+def test_mean_and_std_are_those_of_the_paper() -> None:
+    """Without outliers the result is (x - mean) / (2 std)."""
+    values = picture()
+    expected = (values - values.mean()) / (2 * values.std())
+    assert np.allclose(normalise(values, everywhere(values)), expected, atol=1e-4)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(0.01, 100), st.floats(-5000, 5000))
+def test_scale_and_offset_do_not_matter(factor: float, offset: float) -> None:
+    """An image in other units, as every MR scanner has its own, gives the same input."""
+    values = picture()
+    other = (values * np.float32(factor) + np.float32(offset)).astype(np.float32)
+    mask = everywhere(values)
+    assert np.allclose(network_input(values, mask, 32), network_input(other, mask, 32), atol=0.02)
+
+
+@pytest.mark.parametrize("padding", [-2000.0, -32768.0, 30000.0, np.nan])
+def test_padding_value_has_no_effect(padding: float) -> None:
+    """What stands in padding pixels changes nothing, be it far below, far above or no number."""
+    values = picture()
+    valid = everywhere(values)
+    valid[:, :20] = False
+    air = np.where(valid, values, np.float32(-1000))
+    padded = np.where(valid, values, np.float32(padding))
+    assert np.array_equal(network_input(padded, valid, 48), network_input(air, valid, 48))
+
+
+def test_padding_enters_neither_mean_nor_std() -> None:
+    """The valid part is normalised as if the padding were not there at all."""
+    values = picture()
+    valid = everywhere(values)
+    valid[30:] = False
+    alone = normalise(values[:30], everywhere(values[:30]))
+    assert np.allclose(normalise(values, valid)[:30], alone, atol=1e-5)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(60, 120), (120, 60), (33, 100), (300, 40)])
+def test_aspect_ratio_is_kept(rows: int, columns: int) -> None:
+    """A wide or tall image is centred in the square with its proportions, filled up with air."""
+    values = np.full((rows, columns), 100.0, np.float32)
+    values[0, 0] = 0.0
+    made = network_input(values, everywhere(values), 64)[:, :, 0]
+    body = made > made.min() + 0.5
+    scale = 64 / max(rows, columns)
+    assert body.any(axis=1).sum() == pytest.approx(rows * scale, abs=1)
+    assert body.any(axis=0).sum() == pytest.approx(columns * scale, abs=1)
+
+
+def test_pixels_that_are_not_square() -> None:
+    """Rows twice as far apart as columns make a square matrix twice as high as wide."""
+    assert fitted_shape(100, 100, 64, aspect=2.0) == (64, 32)
+    assert fitted_shape(100, 100, 64, aspect=0.5) == (32, 64)
+
+
+def test_border_is_air_not_zero() -> None:
+    """The square is filled up with the darkest value of the image, so that no border shows."""
+    values = picture(40, 80)
+    made = network_input(values, everywhere(values), 64)[:, :, 0]
+    assert np.all(made[:10] == made.min())
+    assert made.min() < -0.3
+
+
+@pytest.mark.parametrize("values", [np.zeros((9, 9), np.float32), np.full((9, 9), 7e4, np.float32)])
+def test_constant_image_becomes_zeros(values: NDArray[np.float32]) -> None:
+    """An image of a single value has no spread to divide by and becomes zeros, not NaN."""
+    assert np.array_equal(network_input(values, everywhere(values), 16), np.zeros((16, 16, 1), np.float32))
+
+
+def test_image_of_padding_alone_becomes_zeros() -> None:
+    """An image without a single valid pixel becomes zeros."""
+    values = picture()
+    assert not network_input(values, np.zeros(values.shape, np.bool_), 16).any()
+
+
+def test_shapes_must_agree() -> None:
+    """A mask of another shape is an error, not a broadcast."""
+    with pytest.raises(ValueError, match="has no meaning"):
+        network_input(picture(), np.ones((3, 3), np.bool_), 16)

@@ -1,0 +1,181 @@
+"""Synthetic slices: sites where the landmarks say, intensities that look like their modality."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from model.regions import CT_CLASSES
+from model.training import augment, looks
+from model.training.bodies import Body, Landmarks, Site, all_sites, load_bodies, spine_centres
+from model.training.synthesis import HOUNSFIELD, TISSUES, draw, hounsfield_table, mr_from_ct, mr_table
+
+SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"
+needs_data = pytest.mark.skipif(
+    not (SHARED / "anatomy").is_dir(), reason="the anatomies of ../shared/data are not here"
+)
+
+HEIGHTS = {
+    "vertex": 1700.0, "skull_base_foramen_magnum": 1560.0, "odontoid_tip": 1555.0, "C7_T1": 1440.0,
+    "T1_bottom_est": 1420.0, "lung_apex": 1425.0, "diaphragm_dome_liver_top": 1260.0, "lung_base": 1210.0,
+    "T12_bottom": 1160.0, "L4_bottom_aortic_bif_est": 1040.0, "S2_S3_est": 950.0, "pubis_ischium_bottom": 840.0,
+    "body_bottom": 10.0,
+}  # fmt: skip
+SIDE = {
+    "AC_joint_top": 1450.0, "lesser_trochanter_est": 838.0, "femur_top": 910.0, "femur_distal_sixth": 590.0,
+    "tibia_proximal_sixth": 465.0, "tibia_distal_third": 255.0,
+}  # fmt: skip
+LIMBS = {
+    "humerus": {
+        "proximal_end": (1430, 60, 40),
+        "proximal_sixth": (1380, 60, 40),
+        "distal_sixth": (1180, 60, 40),
+    },
+    "forearm": {"proximal_sixth": (1115, 60, 40), "distal_sixth": (950, 60, 40)},
+    "hand": {"finger_tip_bone": (800, 60, 40)},
+    "femur": {"proximal_end": (905, 60, 60)},
+}
+
+
+def marks(spacing_mm: float = 10.0) -> Landmarks:
+    """Return the landmarks of an invented person."""
+    sides = ("right", "left")
+    heights = {**HEIGHTS, **{f"{name}_{side}": mm for name, mm in SIDE.items() for side in sides}}
+    limbs = {f"{name}_{side}": axis for name, axis in LIMBS.items() for side in sides}
+    return Landmarks({"z_mm": heights, "limbs": limbs}, spacing_mm)
+
+
+def person(spacing_mm: float = 10.0) -> Body:
+    """Return an invented body: a block of muscle with a column of bone, the same at every height."""
+    tissue = np.zeros((172, 14, 20), np.uint8)
+    tissue[:, 3:11, 4:16] = 3
+    tissue[:, 7:9, 9:11] = 5
+    part = np.ones(tissue.shape, np.uint8)
+    part[:84] = 4
+    part[80:146, :, 4:6] = 2
+    part[80:146, :, 14:16] = 3
+    spine = spine_centres(tissue == 5)
+    return Body("invented", tissue, part, spacing_mm, all_sites(marks(spacing_mm), spine))
+
+
+def only(sites: tuple[Site, ...], region: str) -> Site:
+    """Return the first site of a region."""
+    return next(site for site in sites if site.region == region)
+
+
+@pytest.mark.parametrize(
+    ("region", "low", "high"),
+    [("head", 1560, 1700), ("neck", 1425, 1560), ("chest", 1260, 1425), ("abdomen_chest", 1210, 1260),
+     ("abdomen", 1040, 1210), ("pelvis", 840, 1040), ("thigh", 590, 838), ("knee", 465, 590),
+     ("calf", 255, 465), ("foot", 10, 255), ("shoulder", 1380, 1450), ("arm", 1180, 1380),
+     ("elbow", 1115, 1180), ("forearm", 950, 1115), ("hand", 800, 950), ("cspine", 1420, 1555),
+     ("tspine", 1160, 1440), ("lspine", 950, 1185)],
+)  # fmt: skip
+def test_sites_lie_between_their_landmarks(region: str, low: float, high: float) -> None:
+    """Every site ends within 13 mm (3 mm of caution, one slice) inside its two landmarks."""
+    site = only(person().sites, region)
+    assert low < 10 * site.first <= low + 13
+    assert high - 13 <= 10 * site.last < high
+
+
+def test_every_ct_class_has_a_site() -> None:
+    """A body gives images of all 18 outputs of the CT model."""
+    assert {site.region for site in person().sites} == set(CT_CLASSES)
+
+
+def test_parts_out_of_view_are_air() -> None:
+    """A hand is drawn without the pelvis beside it."""
+    body = person()
+    hand = only(body.sites, "hand")
+    values = draw(body, hand, "CT", np.random.default_rng(0)).values
+    # a hand of 20 mm in a window a little wider than it; the trunk would fill 120 mm
+    assert (values > -500).sum() < 60
+
+
+def test_field_of_view_follows_the_spine() -> None:
+    """A spine's field of view is centred on the vertebra at that height."""
+    column = np.zeros((30, 20, 20), np.bool_)
+    for z in range(30):
+        column[z, 5 + z // 10, 8] = True
+    centres = spine_centres(column)
+    assert centres.shape == (30, 2)
+    assert centres[0].tolist() == [5, 8]
+    assert centres[29].tolist() == [7, 8]
+
+
+def test_hounsfield_values_stay_in_their_order() -> None:
+    """However they jitter, air is below lung, lung below fat, fat below muscle, muscle below bone."""
+    for seed in range(20):
+        table = hounsfield_table(np.random.default_rng(seed))
+        assert table[0] < table[8] < table[2] < table[3] < table[4]
+    assert HOUNSFIELD.shape == (TISSUES,)
+
+
+def test_mr_values_are_never_negative_and_air_is_dark() -> None:
+    """MR magnitudes are not negative and air gives no signal."""
+    for seed in range(20):
+        table = mr_table(np.random.default_rng(seed))
+        assert table[0] == 0
+        assert table.min() >= 0
+
+
+def test_mr_from_ct_has_dark_air_and_dark_cortex() -> None:
+    """In an MR image made of a CT, air and compact bone are dark beside soft tissue."""
+    ct = np.full((30, 30), -1000, np.float32)
+    ct[5:25, 5:25] = 60
+    ct[12:18, 12:18] = 1200
+    for seed in range(10):
+        mr = mr_from_ct(ct, np.random.default_rng(seed))
+        assert mr[0, 0] < 0.05
+        assert mr[15, 15] < 0.1
+
+
+def checks() -> NDArray[np.float32]:
+    """Return a bright square on air, in Hounsfield units."""
+    image = np.full((90, 120), -1000, np.float32)
+    image[20:70, 30:100] = 50
+    return image
+
+
+def test_fields_of_view_keep_the_body_in_sight() -> None:
+    """Whatever field of view is drawn, something of the body is in it, at a sensible size."""
+    box = (0.0, 0.0, 90.0, 120.0)
+    for seed in range(40):
+        out = augment.reframe(checks(), box, -1000.0, augment.freedom("chest"), np.random.default_rng(seed))
+        assert max(out.shape) == augment.CANVAS
+        assert (out > 0).mean() > 0.04
+
+
+def test_slab_is_a_mean_or_a_maximum_of_neighbours() -> None:
+    """A thick slab lies between its thinnest and its brightest slice."""
+    stack = tuple(np.full((4, 4), float(i), np.float32) for i in range(9))
+    for seed in range(10):
+        value = float(augment.slab(stack, 4, np.random.default_rng(seed))[0, 0])
+        assert 3.9 < value <= 7
+
+
+@pytest.mark.parametrize("label", ["head", "knee"])
+def test_looks_stay_finite(label: str) -> None:
+    """Display windows, metal and noise leave a finite image of the same shape."""
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        for out in (
+            looks.ct_look(checks(), label, rng),
+            looks.grey_look(checks(), rng),
+            looks.mr_look(checks() + 1000, rng),
+        ):
+            assert out.shape == (90, 120)
+            assert np.isfinite(out).all()
+
+
+@needs_data
+def test_real_anatomies_have_tissue_in_every_site() -> None:
+    """In all three bodies every site has at least three slices, with its part of the body in them."""
+    for body in load_bodies(SHARED):
+        assert {site.region for site in body.sites} == set(CT_CLASSES)
+        for site in body.sites:
+            assert site.last - site.first >= 2
+            middle = (site.first + site.last) // 2
+            seen = body.tissue[middle] * np.isin(body.part[middle], site.parts[0])
+            assert (seen > 0).any(), (body.name, site.region)

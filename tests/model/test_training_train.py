@@ -1,0 +1,46 @@
+"""Training: the schedule of a run, and what the demonstration expects."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from model.training.demonstration import Series, regions_of
+from model.training.train import Plan, progress, rate_at
+
+
+def test_rate_rises_then_falls() -> None:
+    """The learning rate warms up over 3 % of the run and ends at a hundredth of its top."""
+    plan = Plan("CT", rate=1e-3)
+    rates = [rate_at(plan, done) for done in np.linspace(0, 1, 101)]
+    assert rates[0] == pytest.approx(1e-4)
+    assert int(np.argmax(rates)) == 3
+    assert rates[-1] == pytest.approx(1e-5)
+    assert np.all(np.diff(rates[3:]) < 0)
+
+
+def test_progress_is_by_steps_or_by_time() -> None:
+    """Half the steps or half the minutes is half the run, and it never passes the end."""
+    plan = Plan("CT", steps=100, minutes=10)
+    assert progress(plan, 50, 0.0) == 0.5
+    assert progress(plan, 1, 300.0) == 0.5
+    assert progress(plan, 200, 0.0) == 1.0
+    assert progress(Plan("CT", steps=100), 10, 1e9) == 0.1
+
+
+@pytest.mark.parametrize(
+    ("text", "regions"),
+    [("hand", {"hand"}), ("pelvis/hip", {"pelvis"}), ("neck (C5..C2)", {"neck"}), ("lumbar spine", {"lspine"}),
+     ("abdomen-chest", {"abdomen_chest"}), ("calf/foot-transition", set()),
+     ("abdomen+pelvis (2 axial abdomen, 2 coronal)", {"abdomen", "pelvis"})],
+)  # fmt: skip
+def test_free_text_of_the_samples(text: str, regions: set[str]) -> None:
+    """The samples' manifests name regions in free text; transitions are not scored."""
+    assert regions_of(text, "CT") == regions
+
+
+def test_expected_region_by_slice() -> None:
+    """A slice outside every range has nothing expected of it."""
+    sample = Series(Path("x"), ((0, 2, frozenset({"hand"})),))
+    assert sample.expected(2) == {"hand"}
+    assert sample.expected(3) == frozenset()
