@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from model.regions import CLASSES
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -50,13 +48,13 @@ def _part(modality: str, one: Scored) -> str:
     parts = (
         f"#### {modality}. {TITLES[one.part]}",
         summary,
-        _regions(modality, figures),
-        _errors(modality, figures),
+        _regions(figures),
+        _errors(figures),
     )
     return "\n\n".join(part for part in parts if part)
 
 
-def _regions(modality: str, figures: Figures) -> str:
+def _regions(figures: Figures) -> str:
     lines = [
         "| region | slices | subjects | sensitivity % | specificity % | F1 % |",
         "|---|---|---|---|---|---|",
@@ -69,14 +67,14 @@ def _regions(modality: str, figures: Figures) -> str:
     for name, found in (("weighted", figures.weighted), ("macro", figures.macro)):
         shares = " | ".join(percent(found[key]) for key in ("sensitivity", "specificity", "f1"))
         lines.append(f"| **{name}** | {figures.slices} | {figures.subjects} | {shares} |")
-    absent = [key for key in CLASSES[modality] if key not in {row.region for row in figures.regions}]
+    absent = [key for key in figures.classes if key not in {row.region for row in figures.regions}]
     note = f"\n\nNo slices at all, so no figure: {', '.join(absent)}." if absent else ""
     return "\n".join(lines) + note
 
 
-def _errors(modality: str, figures: Figures, most: int = 10) -> str:
+def _errors(figures: Figures, most: int = 10) -> str:
     """Name the most frequent confusions; the whole matrix stands in the card beside the weights."""
-    classes, matrix = CLASSES[modality], figures.confusion.copy()
+    classes, matrix = figures.classes, figures.confusion.copy()
     np.fill_diagonal(matrix, 0)
     order = np.argsort(matrix, axis=None)[::-1][:most]
     pairs = [tuple(int(place) for place in np.unravel_index(flat, matrix.shape)) for flat in order]

@@ -100,7 +100,7 @@ def test_same_numbers_after_saving_and_loading(tmp_path: Path) -> None:
     assert found.weights_digest == file_digest(path)
 
 
-def test_temperature_softens(classifier: Classifier) -> None:
+def test_temperature_softens() -> None:
     """A higher temperature lowers confidence and leaves the order of the classes."""
     logits = np.array([[3.0, 1.0, 0.0]], np.float32)
     hot, cold = softmax(logits, 3.0), softmax(logits, 1.0)
@@ -148,7 +148,7 @@ def test_malformed_card_is_one_sentence(copy: Path, text: str) -> None:
 def test_pickled_arrays_are_refused(copy: Path) -> None:
     """An archive with a pickled object in it is refused before anything is unpickled."""
     with copy.open("wb") as file:
-        np.savez(file, **{"0000": np.array([{}], dtype=object)})
+        np.savez(file, np.array([{}], dtype=object))
     write_card(copy, {**read_card(copy), "digest": file_digest(copy)})
     with pytest.raises(WeightsError, match="malformed"):
         Classifier.load({"CT": copy})

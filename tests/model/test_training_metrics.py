@@ -92,7 +92,7 @@ def test_table_names_regions_without_a_figure() -> None:
     """The Markdown has a row per region with slices and names the regions that have none."""
     text = tables("CT", [Scored("evaluation", figures(FOUR), 0.5, {"s": (4, 2)})])
     assert "| head | 2 | 1 | 50.0" in text
-    assert "no figure: cspine, chest" in text
+    assert "no figure: foot." in text
     assert "neck as foot 1" in text
 
 

@@ -19,8 +19,8 @@ needs_data = pytest.mark.skipif(
 HEIGHTS = {
     "vertex": 1700.0, "skull_base_foramen_magnum": 1560.0, "odontoid_tip": 1555.0, "C7_T1": 1440.0,
     "T1_bottom_est": 1420.0, "lung_apex": 1425.0, "diaphragm_dome_liver_top": 1260.0, "lung_base": 1210.0,
-    "T12_bottom": 1160.0, "L4_bottom_aortic_bif_est": 1040.0, "S2_S3_est": 950.0, "pubis_ischium_bottom": 840.0,
-    "body_bottom": 10.0,
+    "T12_bottom": 1160.0, "L4_bottom_aortic_bif_est": 1040.0, "S2_S3_est": 950.0,
+    "pubis_ischium_bottom": 840.0, "body_bottom": 10.0,
 }  # fmt: skip
 SIDE = {
     "AC_joint_top": 1450.0, "lesser_trochanter_est": 838.0, "femur_top": 910.0, "femur_distal_sixth": 590.0,

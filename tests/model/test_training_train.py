@@ -30,8 +30,8 @@ def test_progress_is_by_steps_or_by_time() -> None:
 
 @pytest.mark.parametrize(
     ("text", "regions"),
-    [("hand", {"hand"}), ("pelvis/hip", {"pelvis"}), ("neck (C5..C2)", {"neck"}), ("lumbar spine", {"lspine"}),
-     ("abdomen-chest", {"abdomen_chest"}), ("calf/foot-transition", set()),
+    [("hand", {"hand"}), ("pelvis/hip", {"pelvis"}), ("neck (C5..C2)", {"neck"}),
+     ("lumbar spine", {"lspine"}), ("abdomen-chest", {"abdomen_chest"}), ("calf/foot-transition", set()),
      ("abdomen+pelvis (2 axial abdomen, 2 coronal)", {"abdomen", "pelvis"})],
 )  # fmt: skip
 def test_free_text_of_the_samples(text: str, regions: set[str]) -> None:
