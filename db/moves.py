@@ -74,7 +74,7 @@ def settle(session: Session, series_id: int, now: datetime) -> State | None:
 
 
 def _failure(session: Session, series_id: int) -> str | None:
-    """Say in a sentence a destination what failed: how many instances, and the last of the comments."""
+    """Say for each destination what failed: how many instances, and one of their comments."""
     failed = session.execute(
         select(Delivery.destination, func.count(), func.max(Delivery.last_comment))
         .where(Delivery.series_id == series_id, Delivery.state == DeliveryState.FAILED)

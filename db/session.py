@@ -9,6 +9,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection
@@ -72,7 +73,7 @@ def migrate(url: str) -> str:
         with database.engine.begin() as connection:
             _lock_for_migration(connection)
             command.upgrade(_config(connection), "head")
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, CommandError) as error:
         raise DatabaseError(_sentence(database.engine.url, error)) from None
     finally:
         database.close()
@@ -172,7 +173,7 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
 
-def _sentence(url: URL, error: SQLAlchemyError) -> str:
+def _sentence(url: URL, error: Exception) -> str:
     """Say what is wrong in one sentence; neither the password nor the URL's options are shown."""
     cause = getattr(error, "orig", None) or error
     detail = " ".join(str(cause).split()).rstrip(".")

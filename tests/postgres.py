@@ -1,6 +1,5 @@
 """A real, throw-away PostgreSQL from Debian's binaries, and an empty, migrated database of each kind."""
 
-import itertools
 import os
 import secrets
 import shutil
@@ -13,13 +12,12 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from sqlalchemy import create_engine, make_url, text
+from sqlalchemy import NullPool, create_engine, text
 
 from db.session import migrate
 
 BINARIES: Final = Path("/usr/lib/postgresql")
 START_TIMEOUT_S: Final = 60
-_numbers = itertools.count()
 
 
 def _binaries() -> Path:
@@ -69,7 +67,7 @@ def _cluster(folder: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
-    """Give the URL of a running PostgreSQL, of a user who may create databases."""
+    """Give the URL of a running PostgreSQL, whose one database all tests share, one after the other."""
     folder = Path(tempfile.mkdtemp(prefix="bodytag-postgres-"))
     try:
         with _cluster(folder) as url:
@@ -78,14 +76,18 @@ def postgres_url() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def new_postgres_database(postgres_url: str) -> str:
-    """Create an empty database and return its URL."""
-    name = f"test_{next(_numbers)}"
-    engine = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+def empty_postgres(postgres_url: str) -> str:
+    """Empty the database for tests, whatever a failed test left in it, and return its URL."""
+    engine = create_engine(postgres_url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    end_others = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    )
     with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    return make_url(postgres_url).set(database=name).render_as_string(hide_password=False)
+        connection.execute(end_others)
+        connection.execute(text("DROP SCHEMA IF EXISTS public CASCADE"))
+        connection.execute(text("CREATE SCHEMA public"))
+    return postgres_url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -93,7 +95,7 @@ def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Give the URL of an empty database without tables, once of each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'bodytag.sqlite'}"
-    return new_postgres_database(request.getfixturevalue("postgres_url"))
+    return empty_postgres(request.getfixturevalue("postgres_url"))
 
 
 @pytest.fixture

@@ -31,6 +31,17 @@ def test_migrating_twice_changes_nothing(database_url: str) -> None:
     assert migrate(database_url) == head()
 
 
+def test_a_schema_of_the_future_is_one_sentence(database_url: str) -> None:
+    """A database that a newer version has migrated is refused, not changed."""
+    database = open_database(database_url)
+    with database.session() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    database.close()
+    with pytest.raises(DatabaseError, match="cannot be used: Can't locate revision identified by '9999'"):
+        migrate(database_url)
+    assert revision(database_url) == "9999"
+
+
 def test_downgrade_leaves_no_table(database_url: str) -> None:
     """Going back to the beginning drops everything, and the way up again works."""
     downgrade(database_url)
@@ -41,12 +52,16 @@ def test_downgrade_leaves_no_table(database_url: str) -> None:
     assert migrate(database_url) == head()
 
 
-def test_processes_may_migrate_at_once(empty_database_url: str) -> None:
+def test_processes_may_migrate_at_once(empty_database_url: str, tmp_path: Path) -> None:
     """Several processes that start on an empty database together all end at the newest revision."""
     code = f"from db.session import migrate; print(migrate({empty_database_url!r}))"
     running = [
         subprocess.Popen(
-            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
         )
         for _ in range(4)
     ]
