@@ -48,7 +48,7 @@ def decide(evidence: Evidence, rules: Sequence[str], minimum_confidence: float) 
     state, rule = _run(_start(evidence), rules)
     confidences = np.clip(state.scores.max(axis=1, initial=0.0), 0.0, 1.0)
     regions = tuple(
-        region if confidence >= minimum_confidence else UNKNOWN
+        region if confidence >= minimum_confidence and confidence > 0 else UNKNOWN
         for region, confidence in zip(state.regions, confidences, strict=True)
     )
     known = np.array([region != UNKNOWN for region in regions], dtype=np.bool_)
@@ -114,6 +114,8 @@ def _term(regions: tuple[str, ...], positions: NDArray[np.float64]) -> SeriesTer
             counts[region] = counts.get(region, 0) + 1
     total = sum(counts.values())
     minor = {key for key in extents if extents[key] < MINOR_MM and counts[key] < MINOR_SHARE * total}
+    if minor == set(extents):
+        minor = set()
     return series_term(
         {key: mm for key, mm in extents.items() if key not in minor or _links(key, extents, minor)}
     )

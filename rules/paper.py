@@ -47,9 +47,8 @@ Rule = Callable[[State], State]
 def abdomen_chest(state: State) -> State:
     """Rule 1: images of `abdomen_chest` take whichever of abdomen and chest predominates in the series.
 
-    Predominance counts images; equal counts, none at all included, give abdomen. The class's score
-    goes to the winner on its own images; elsewhere it is dropped and the row scaled up, which
-    changes no label.
+    Predominance counts images; equal counts, none at all included, give abdomen. No other image
+    changes its label: see `_resolve` for where the mixed class's score goes.
     """
     merged = state.column(ABDOMEN_CHEST)
     if merged is None or not len(state.scores):
@@ -57,7 +56,7 @@ def abdomen_chest(state: State) -> State:
     labels = state.labels
     counts = {key: np.count_nonzero(labels == state.classes.index(key)) for key in (ABDOMEN.key, CHEST.key)}
     winner = state.classes.index(CHEST.key if counts[CHEST.key] > counts[ABDOMEN.key] else ABDOMEN.key)
-    return replace(state, scores=_move(state.scores, merged, np.where(labels == merged, winner, merged)))
+    return _resolve(state, merged, np.full_like(labels, winner))
 
 
 def without_abdomen_chest(state: State) -> State:
@@ -67,19 +66,22 @@ def without_abdomen_chest(state: State) -> State:
         return state
     abdomen, chest = state.classes.index(ABDOMEN.key), state.classes.index(CHEST.key)
     winners = np.where(state.scores[:, chest] > state.scores[:, abdomen], chest, abdomen)
-    return replace(
-        state, scores=_move(state.scores, merged, np.where(state.labels == merged, winners, merged))
-    )
+    return _resolve(state, merged, winners)
 
 
-def _move(scores: NDArray[np.float64], source: int, targets: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Move each row's score of class `source` to its target, or drop it where that is `source` itself."""
-    moved = scores.copy()
-    rows = np.arange(len(scores))
-    moved[rows, targets] += moved[rows, source]
-    moved[:, source] = 0.0
-    totals = moved.sum(axis=1, keepdims=True)
-    return np.asarray(np.divide(moved, totals, out=moved, where=totals > 0), dtype=np.float64)
+def _resolve(state: State, merged: int, winners: NDArray[np.intp]) -> State:
+    """Give the score of the mixed class away: column `merged` is 0 in every row afterwards.
+
+    Its own images give it to their winner (n,), images of abdomen or chest to their own label, since
+    the mixed class speaks for either. Elsewhere it is dropped, so those rows sum to less than 1.
+    """
+    labels, scores, rows = state.labels, state.scores.copy(), np.arange(len(state.scores))
+    targets = np.where(labels == merged, winners, labels)
+    trunk = [state.classes.index(key) for key in (ABDOMEN.key, CHEST.key)]
+    mixed = scores[:, merged].copy()
+    scores[:, merged] = 0.0
+    scores[rows, targets] += np.where(np.isin(targets, trunk), mixed, 0.0)
+    return replace(state, scores=scores)
 
 
 def breast(state: State) -> State:

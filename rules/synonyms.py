@@ -211,11 +211,12 @@ SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 
 FILLER: Final = frozenset(
-    (
-        "A AND BIL BILAT BILATERAL BOTH CONTRAST E ET GAUCHE IZQUIERDA IZQUIERDO DERECHA DERECHO DROIT "
-        "DROITE JOINT L LEFT LI LINKS LT R RE RECHTS RIGHT ROUTINE RT STUDY UND W WITH WITHOUT WO Y"
-    ).split()
-)
+    {
+        "A", "AND", "BIL", "BILAT", "BILATERAL", "BOTH", "CONTRAST", "DERECHA", "DERECHO", "DROIT", "DROITE",
+        "E", "ET", "GAUCHE", "IZQUIERDA", "IZQUIERDO", "JOINT", "L", "LEFT", "LI", "LINKS", "LT", "R", "RE",
+        "RECHTS", "RIGHT", "ROUTINE", "RT", "STUDY", "UND", "W", "WITH", "WITHOUT", "WO", "Y",
+    }
+)  # fmt: skip
 """Words of side, contrast and conjunction; dropped where a text is not understood as it stands."""
 
 FINER: Final[dict[str, str]] = {

@@ -6,7 +6,7 @@ Terms and codes: PS3.16 Annex L, Table L-1.
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Final
 
@@ -79,7 +79,7 @@ def series_term(extents_mm: Mapping[str, float]) -> SeriesTerm:
         return SeriesTerm(None, None, paired=False)
     named = _name(chain, keys, extents_mm)
     flags = (f"left out of the term: {', '.join(left_out)}",) if left_out else ()
-    return SeriesTerm(named.term, named.code, named.paired, (*named.flags, *flags))
+    return replace(named, flags=(*named.flags, *flags))
 
 
 def _name(chain: Sequence[str], keys: tuple[str, ...], extents_mm: Mapping[str, float]) -> SeriesTerm:
@@ -91,15 +91,13 @@ def _name(chain: Sequence[str], keys: tuple[str, ...], extents_mm: Mapping[str, 
         return exact
     parts = [keys[i:j] for i, j in combinations(range(len(keys) + 1), 2)]
     # The greatest extent; of equals the one of more regions, then the one nearest to the head.
-    best = max(
-        (part for part in parts if exact_term(part) is not None),
-        key=lambda part: (round(sum(extents_mm[key] for key in part), 6), len(part), -keys.index(part[0])),
+    _, _, _, named = max(
+        (round(sum(extents_mm[key] for key in part), 6), len(part), -keys.index(part[0]), term)
+        for part in parts
+        if (term := exact_term(part)) is not None
     )
-    named = exact_term(best)
-    assert named is not None  # noqa: S101  every single region has a term
-    return SeriesTerm(
-        named.term, named.code, named.paired, (f"no term for {' + '.join(keys)}: its largest part is named",)
-    )
+    flag = f"no term for {' + '.join(keys)}: its largest part is named"
+    return replace(named, flags=(flag,))
 
 
 def is_contiguous(chain: Sequence[str], keys: Iterable[str]) -> bool:
