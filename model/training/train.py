@@ -23,7 +23,7 @@ from model.regions import CLASSES
 from model.training import split
 from model.training.data import DATA
 from model.training.sampler import Sampler, make_pool
-from model.weights_file import save
+from model.weights_file import load, restore, save
 
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
 WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -45,10 +45,13 @@ class Plan:
     seed: int = 1
     data: Path = DATA
     out: Path = WEIGHTS
+    start: Path | None = None
 
     @property
     def definition(self) -> Definition:
-        """What is trained: the named network over the modality's classes."""
+        """What is trained: the network that training starts from, or the named one from scratch."""
+        if self.start is not None:
+            return load(self.start).definition
         return default(self.network, CLASSES[self.modality])
 
 
@@ -70,11 +73,12 @@ def supply(plan: Plan, queue: "Queue[Batch]") -> None:
     import cv2
 
     cv2.setNumThreads(1)
-    pool = make_pool(plan.data, plan.modality, CLASSES[plan.modality], split.read())
-    sampler = Sampler(pool, plan.definition.size, plan.seed)
+    definition = plan.definition
+    pool = make_pool(plan.data, plan.modality, definition.classes, split.read())
+    sampler = Sampler(pool, definition.size, plan.seed)
     while True:
         images, targets = sampler.batch(plan.batch)
-        queue.put((np.repeat(images, plan.definition.channels, axis=3), targets))
+        queue.put((np.repeat(images, definition.channels, axis=3), targets))
 
 
 def fit(plan: Plan, queue: "Queue[Batch]") -> Any:
@@ -82,23 +86,23 @@ def fit(plan: Plan, queue: "Queue[Batch]") -> Any:
     import keras
 
     keras.utils.set_random_seed(plan.seed)
-    model = build(plan.definition)
+    model = build(plan.definition) if plan.start is None else restore(plan.start, load(plan.start))
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=plan.smoothing)
     model.compile(
         keras.optimizers.AdamW(plan.rate, weight_decay=plan.decay, clipnorm=1.0), loss, metrics=["accuracy"]
     )
-    start, step, done = time.monotonic(), 0, 0.0
+    start, done = time.monotonic(), 0.0
+    history: list[tuple[float, float]] = []
     while done < 1.0:
         images, targets = queue.get(timeout=300)
         model.optimizer.learning_rate = rate_at(plan, done)
-        lost, right = model.train_on_batch(images, targets)
-        step += 1
-        done = progress(plan, step, time.monotonic() - start)
-        if step % 50 == 0 or done >= 1.0:
-            # metrics run on; a fresh start every 50 steps shows where training stands
-            model.reset_metrics()
-            seconds = time.monotonic() - start
-            log.info("step %d loss %.3f accuracy %.3f, %.0f s", step, float(lost), float(right), seconds)
+        loss_here, right = model.train_on_batch(images, targets)
+        history.append((float(loss_here), float(right)))
+        seconds = time.monotonic() - start
+        done = progress(plan, len(history), seconds)
+        if len(history) % 50 == 0 or done >= 1.0:
+            mean = np.mean(history[-50:], axis=0)
+            log.info("step %d loss %.3f accuracy %.3f, %.0f s", len(history), mean[0], mean[1], seconds)
     return model
 
 
@@ -114,10 +118,15 @@ def train(plan: Plan) -> Path:
         supplier.terminate()
         supplier.join()
     training = {"network": plan.network, "steps": int(model.optimizer.iterations), "batch": plan.batch,
-                "seed": plan.seed}  # fmt: skip
+                "rate": plan.rate, "seed": plan.seed, "before": before(plan.start)}  # fmt: skip
     path = plan.out / f"{plan.modality.lower()}.npz"
     save(path, model, plan.definition, {"modality": plan.modality, "temperature": 1.0, "training": training})
     return path
+
+
+def before(start: Path | None) -> object:
+    """Return how the weights that training starts from were trained themselves, None from scratch."""
+    return None if start is None else load(start).card.get("training")
 
 
 def arguments() -> Plan:
@@ -128,6 +137,8 @@ def arguments() -> Plan:
     parser.add_argument("--steps", type=int, default=Plan.steps)
     parser.add_argument("--batch", type=int, default=Plan.batch)
     parser.add_argument("--minutes", type=float, default=Plan.minutes, help="stop by then; 0 means by steps")
+    parser.add_argument("--rate", type=float, default=Plan.rate, help="highest learning rate")
+    parser.add_argument("--start", type=Path, help="go on from these weights instead of from scratch")
     parser.add_argument("--seed", type=int, default=Plan.seed)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--out", type=Path, default=WEIGHTS)

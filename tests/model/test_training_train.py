@@ -1,12 +1,17 @@
 """Training: the schedule of a run, and what the demonstration expects."""
 
+import multiprocessing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from model.networks import SMALL, Definition, build
 from model.training.demonstration import Series, regions_of
-from model.training.train import Plan, progress, rate_at
+from model.training.train import Plan, before, fit, progress, rate_at
+from model.weights_file import save
+
+TINY = Definition(SMALL, ("dark", "bright"), size=32, widths=(4, 8), blocks=1)
 
 
 def test_rate_rises_then_falls() -> None:
@@ -44,3 +49,32 @@ def test_expected_region_by_slice() -> None:
     sample = Series(Path("x"), ((0, 2, frozenset({"hand"})),))
     assert sample.expected(2) == {"hand"}
     assert sample.expected(3) == frozenset()
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Untrained weights of a very small network."""
+    path = tmp_path_factory.mktemp("start") / "ct.npz"
+    save(path, build(TINY), TINY, {"modality": "CT", "temperature": 1.0, "training": {"steps": 0}})
+    return path
+
+
+def test_going_on_keeps_the_network(start: Path) -> None:
+    """A run that starts from weights trains their network, and its card says what came before."""
+    assert Plan("CT", start=start).definition == TINY
+    assert before(start) == {"steps": 0}
+    assert before(None) is None
+
+
+def test_training_learns(start: Path) -> None:
+    """Forty steps suffice to tell bright images from dark ones with the real training loop."""
+    plan = Plan("CT", start=start, steps=40, batch=16, rate=1e-2, smoothing=0.0)
+    rng = np.random.default_rng(0)
+    queue = multiprocessing.get_context("spawn").Queue()
+    for _ in range(plan.steps):
+        kinds = rng.integers(0, 2, plan.batch)
+        images = rng.normal(0, 0.3, (plan.batch, 32, 32, 1)) + (2.0 * kinds - 1.0)[:, None, None, None]
+        queue.put((images.astype(np.float32), np.eye(2, dtype=np.float32)[kinds]))
+    model = fit(plan, queue)
+    probe = np.stack([np.full((32, 32, 1), level, np.float32) for level in (-1.0, 1.0)])
+    assert np.asarray(model(probe, training=True)).argmax(axis=1).tolist() == [0, 1]
