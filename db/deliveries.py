@@ -5,10 +5,11 @@ series in different orders would wait for each other.
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, insert, select, update
+from sqlalchemy import ColumnElement, exists, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from db.moves import PENDING, insert_unless_there, lock_series, move, settle
@@ -56,6 +57,20 @@ def create(
             for instance_id in instance_ids
         ],
     )
+
+
+def decided_routes(session: Session, series_id: int, routes: Sequence[Route]) -> list[Route]:
+    """Return the routes with the policy that the series has at each destination, if it has any there.
+
+    So late instances and what is created by resending are treated as the rest of their series was.
+    """
+    rows = session.execute(
+        select(Delivery.destination, func.min(Delivery.policy))
+        .where(Delivery.series_id == series_id)
+        .group_by(Delivery.destination)
+    )
+    decided = {row[0]: row[1] for row in rows}
+    return [replace(route, policy=decided.get(route.destination, route.policy)) for route in routes]
 
 
 def due(session: Session, destination: str, now: datetime, limit: int) -> tuple[DeliveryWork, ...]:
@@ -184,9 +199,10 @@ def resend(
 ) -> int:
     """Arm deliveries again, due at once and with their age counted from now; returns how many.
 
-    Only configured destinations count, and of these those in `destinations` (None: all), with the policy
-    that their route has now. Unless `only_failed`, what was sent goes again, and what a newly configured
-    destination never got is created. Series without a decision are left alone.
+    Only destinations of `routes` count, and of these those in `destinations` (None: all). Unless
+    `only_failed`, what was sent goes again, and what a newly configured destination never got is created.
+    What a destination has got before goes again as it was: the policy of a route counts only where the
+    series has no delivery to that destination yet. Series without a decision are left alone.
     """
     wanted = [route for route in routes if destinations is None or route.destination in destinations]
     armed = 0
@@ -194,7 +210,8 @@ def resend(
         state = lock_series(session, series_id)
         if state not in DECIDED:
             continue
-        count = sum(_rearm(session, series_id, route, only_failed, now) for route in wanted)
+        decided = decided_routes(session, series_id, wanted)
+        count = sum(_rearm(session, series_id, route, only_failed, now) for route in decided)
         if count and state is not State.CLASSIFIED:
             move(session, series_id, state, State.CLASSIFIED, now)
         armed += count
@@ -206,7 +223,6 @@ def _rearm(session: Session, series_id: int, route: Route, only_failed: bool, no
     mine = (Delivery.series_id == series_id) & (Delivery.destination == route.destination)
     changes = {
         "state": DeliveryState.PENDING,
-        "policy": route.policy,
         "attempts": 0,
         "armed_at": now,
         "next_attempt_at": now,

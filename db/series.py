@@ -9,7 +9,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from db.columns import clean_key
-from db.deliveries import create
+from db.deliveries import create, decided_routes
 from db.moves import insert_unless_there, lock_series, move
 from db.records import InstanceFacts, Route, SeriesFacts
 from db.states import DECIDED, State
@@ -54,8 +54,8 @@ def register(
 ) -> Registered:
     """Register a series or add to it; files that are known by their path are left alone.
 
-    Instances that come after the decision get their deliveries at once, with the stored decision, and take
-    the series back to `classified`.
+    Instances that come after the decision get their deliveries at once, with the stored decision and the
+    policy that the series has at each destination, and take the series back to `classified`.
     """
     series_id, state = _ensure(session, facts, now)
     known = known_paths(session, facts.study_instance_uid, facts.series_instance_uid)
@@ -168,7 +168,8 @@ def _arm_late(
     rows = session.execute(
         select(Instance.id, Instance.path).where(Instance.series_id == series_id, Instance.conflict.is_(None))
     )
-    create(session, series_id, [row.id for row in rows if row.path in late], routes, now)
+    ids = [row.id for row in rows if row.path in late]
+    create(session, series_id, ids, decided_routes(session, series_id, routes), now)
     if state is not State.CLASSIFIED and routes:
         move(session, series_id, state, State.CLASSIFIED, now)
 

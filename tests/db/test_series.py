@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import select
 
 from db.deliveries import due, failed, succeeded
+from db.records import Route
 from db.results import record_outcome
 from db.series import (
     Registered,
@@ -115,6 +116,16 @@ def test_late_instances_are_delivered_with_the_stored_decision(database: Databas
         assert (late.path, late.term, late.image_region) == ("1.2.1.1.2.dcm", "CHEST", None)
         assert (late.decided_at, late.armed_at) == (NOW, NOW + MINUTE)
         assert deliveries_of(session, series_id) == 2 * len(ROUTES)
+
+
+def test_late_instances_are_treated_as_their_series_was(database: Database) -> None:
+    """The policy of the series at a destination counts, the route's own only at a destination new to it."""
+    with database.session() as session:
+        add_classified(session, count=1)
+        now_configured = (Route("archive", "never"), Route("new", "never"))
+        register(session, series_facts(), instances(2), now_configured, NOW)
+        assert [work.policy for work in due(session, "archive", NOW, 9)] == ["when_missing_or_wrong"] * 2
+        assert [work.policy for work in due(session, "new", NOW, 9)] == ["never"]
 
 
 def test_late_instances_without_routes_change_no_state(database: Database) -> None:
