@@ -16,6 +16,8 @@ Position = tuple[float, float, float]
 
 _MINIMUM_SINE: Final = 0.5
 """Row and column nearer than 30 degrees to each other span no plane that one could trust."""
+_MAXIMUM_COSINE: Final = 1e3
+"""Cosines are made unit vectors; far beyond 1 they are no cosines."""
 _COS_45: Final = 0.70710678 - 1e-6
 
 
@@ -40,10 +42,10 @@ def normal(orientation: Sequence[float] | None) -> NDArray[np.float64] | None:
     if orientation is None or len(orientation) != 6:
         return None
     cosines = np.asarray(orientation, dtype=np.float64).reshape(2, 3)
-    if not np.isfinite(cosines).all():
+    if not (np.abs(cosines) < _MAXIMUM_COSINE).all():  # false for NaN too
         return None
     lengths = np.linalg.norm(cosines, axis=1)
-    if lengths.min() < 1e-6 or lengths.max() > 1e6:
+    if lengths.min() < 1 / _MAXIMUM_COSINE:
         return None
     across = np.cross(*(cosines / lengths[:, np.newaxis]))
     sine = float(np.linalg.norm(across))

@@ -26,6 +26,7 @@ MAXIMUM_PIXELS: Final = 64 * 1024 * 1024
 """Rows x Columns x Frames above which nothing is decoded."""
 MAXIMUM_INFLATED_BYTES: Final = 512 * 1024 * 1024
 """A deflated data set (PS3.5 A.5) that grows beyond this is not read at all."""
+MAXIMUM_MM: Final = 1e6
 
 _PIXEL_DATA: Final = 0x7FE00010
 _META_START: Final = 128 + 4 + 12
@@ -176,7 +177,7 @@ def _header(path: Path, ds: Dataset, pixel_bytes: int) -> ImageHeader:
         bits_stored=integer(ds, "BitsStored"),
         samples_per_pixel=integer(ds, "SamplesPerPixel", 1),
         photometric=text(ds, "PhotometricInterpretation").upper(),
-        position=cast(Position | None, numbers(ds, "ImagePositionPatient", 3)),
+        position=_position(ds),
         orientation=cast(Orientation | None, numbers(ds, "ImageOrientationPatient", 6)),
         pixel_spacing_mm=(spacing[0], spacing[1]) if spacing and min(spacing) > 0 else None,
         slice_thickness_mm=thickness[0] if thickness and thickness[0] > 0 else None,
@@ -188,6 +189,12 @@ def _header(path: Path, ds: Dataset, pixel_bytes: int) -> ImageHeader:
         instance_number=integer(ds, "InstanceNumber"),
         cardiac_images=integer(ds, "CardiacNumberOfImages"),
     )
+
+
+def _position(ds: Dataset) -> Position | None:
+    """Return Image Position (Patient), None where it lies beyond any scanner."""
+    found = numbers(ds, "ImagePositionPatient", 3)
+    return cast(Position, found) if found and max(map(abs, found)) < MAXIMUM_MM else None
 
 
 def read_pixels(header: ImageHeader) -> Image:
