@@ -53,10 +53,8 @@ def query(
     region: Annotated[str | None, typer.Option(help=f"one of {', '.join(BY_KEY)}, unknown")] = None,
     modality: Annotated[str | None, typer.Option(help="CT, MR, ...")] = None,
     state: StateOption = None,
-    date_from: Annotated[
-        datetime | None, typer.Option(help="study date, first", formats=["%Y-%m-%d"])
-    ] = None,
-    date_to: Annotated[datetime | None, typer.Option(help="study date, last", formats=["%Y-%m-%d"])] = None,
+    date_from: DateFrom = None,
+    date_to: DateTo = None,
     disagrees: Annotated[
         bool | None, typer.Option("--disagrees/--agrees", help="incoming tag against the verdict")
     ] = None,
@@ -98,12 +96,8 @@ def resend(
     series: Series = None,
     patient: Patient = None,
     state: StateOption = None,
-    to: Annotated[
-        list[str] | None, typer.Option(help="destinations; none: all that get every series")
-    ] = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="what was sent, too, not only what failed")
-    ] = False,
+    to: To = None,
+    everything: Everything = False,
     as_json: JsonOption = False,
 ) -> None:
     """Deliver again what failed, or with --all everything, of the matching series."""
@@ -123,9 +117,7 @@ def resend(
 
 def classify(
     folder: Annotated[Path, typer.Argument(help="a folder of DICOM files", exists=True)],
-    config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="for rules, weights and thresholds")
-    ] = None,
+    config: Rules = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say what the series of a folder show, without a node, a database or a network."""

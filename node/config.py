@@ -19,6 +19,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+
 from rules.decide import RULES
 
 PAPER_RULES: Final = ("abdomen_chest", "breast", "outliers", "smooth")
@@ -171,7 +172,7 @@ class Destination(_Section):
 class DatabaseSection(_Section):
     """Where results go; an SQLite file unless a URL names a PostgreSQL server."""
 
-    url: str = "sqlite:///bodytag.sqlite"
+    url: str = Field(default="sqlite:///bodytag.sqlite", validate_default=True)
     migrate_on_start: bool = True
 
     @field_validator("url")
@@ -273,6 +274,8 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path}: is not valid YAML: {_one_line(error)}") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: must hold keys and values, not a {type(raw).__name__}")
+    # Sections left out are validated, too, so that their default paths count from the file's folder.
+    raw = {"spool": {}, "database": {}} | raw
     try:
         return Config.model_validate(
             _with_environment(raw, str(path), ""), context={"folder": path.resolve().parent}

@@ -32,7 +32,7 @@ class Forwarder:
     def __init__(
         self,
         destination: Destination,
-        own_ae_title: str,
+        calling: str,
         database: Database,
         spool: Spool,
         modifier: Modifier,

@@ -1,0 +1,54 @@
+# bodytag: make demo · make test · make lint · make bench · make train
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+DICOM  ?=
+MODALITY ?= CT
+DATA   ?= ../shared/data
+
+.DEFAULT_GOAL := help
+.PHONY: help install dev peers demo test lint format train evaluate clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(BIN)/bodytag: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/dev: $(BIN)/bodytag
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+install: $(BIN)/bodytag ## install the node into .venv
+
+dev: $(VENV)/dev ## install what developing and testing need, too
+
+peers: ## install the Debian packages that the tests run against (as root)
+	@tests/install-peers
+
+demo: $(BIN)/bodytag ## start a node, send it real DICOM, show what it found and what arrived (DICOM=/your/folder)
+	$(BIN)/python -m node.demo $(DICOM)
+
+test: $(VENV)/dev peers lint ## run everything
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/dev ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/dev ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+train: $(VENV)/dev ## train a network: make train MODALITY=CT DATA=../shared/data
+	$(BIN)/python -m model.training.train --modality $(MODALITY) --data $(DATA)
+
+evaluate: $(VENV)/dev ## evaluate the shipped weights: make evaluate MODALITY=CT
+	$(BIN)/python -m model.training.evaluate --modality $(MODALITY) --data $(DATA)
+
+clean: ## remove what was built
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache

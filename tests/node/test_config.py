@@ -1,0 +1,146 @@
+"""Tests of the configuration."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from node.config import Config, ConfigError, load
+
+ROOT = Path(__file__).parents[2]
+GOOD = {
+    "receive": {"callers": [{"ae_title": "CT1", "hosts": ["10.0.0.0/8"]}]},
+    "destinations": [{"name": "archive", "ae_title": "ARCHIVE", "host": "localhost", "port": 104}],
+}
+
+
+def write(folder: Path, settings: object) -> Path:
+    """Write a configuration file."""
+    path = folder / "node.yaml"
+    path.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return path
+
+
+def keys(model: type[BaseModel], prefix: str = "") -> set[str]:
+    """List the dotted keys of a section and of those below it."""
+    found: set[str] = set()
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        parts = [kind, *getattr(kind, "__args__", ())]
+        sections = [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
+        found |= keys(sections[0], f"{prefix}{name}.") if sections else {prefix + name}
+    return found
+
+
+def given(value: object, prefix: str = "") -> set[str]:
+    """List the dotted keys of a file, positions in lists left out."""
+    if isinstance(value, list):
+        return set().union(*(given(item, prefix) for item in value)) or {prefix.rstrip(".")}
+    if isinstance(value, dict):
+        return set().union(*(given(item, f"{prefix}{key}.") for key, item in value.items()))
+    return {prefix.rstrip(".")}
+
+
+def test_the_shipped_file_is_complete_and_valid() -> None:
+    """node.yaml loads, and every key that the schema knows stands in it."""
+    shipped = ROOT / "node.yaml"
+    load(shipped)
+    assert given(yaml.safe_load(shipped.read_text())) == keys(Config)
+
+
+def test_the_shipped_file_shows_the_defaults() -> None:
+    """What node.yaml says is what the node does without it, but for callers, destinations and paths."""
+    shipped = load(ROOT / "node.yaml")
+    for name in ("series", "classify", "rules", "relabel", "log"):
+        assert getattr(shipped, name) == getattr(Config.standalone(), name), name
+    bare = Config.standalone().receive.model_copy(update={"promiscuous": False})
+    assert shipped.receive.model_copy(update={"callers": ()}) == bare
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"recieve": {}}, "recieve: is no known key"),
+        ({"series": {"stable_age": 3}}, "series.stable_age: is no known key"),
+        ({"series": {"stable_age_s": "soon"}}, "series.stable_age_s: Input should be a valid number"),
+        ({"receive": {"promiscuous": True, "port": 70000}}, "receive.port: a port lies between 0 and 65535"),
+        (
+            {"receive": {"promiscuous": True, "ae_title": "X" * 17}},
+            "receive.ae_title: an AE title has",
+        ),
+        ({"receive": {}}, "receive.callers: nobody may send"),
+        ({"receive": {"callers": [{"ae_title": "A", "hosts": ["nowhere"]}]}}, "receive.callers.0.hosts.0: "),
+        ({"rules": ["magic"]}, "rules: there is no rule 'magic'; known are abdomen_chest"),
+        ({"forward_to": ["arcive"]}, "forward_to.0: there is no destination 'arcive'"),
+        ({"destinations": GOOD["destinations"] * 2}, "destinations: two destinations are named 'archive'"),
+        ({"destinations": [{"name": "a"}]}, "destinations.0.ae_title: Field required"),
+        ({"database": {"url": "${NO_SUCH_NAME}"}}, "database.url: the environment variable NO_SUCH_NAME"),
+        (
+            {"relabel": {"fill_confidence": 1.5}},
+            "relabel.fill_confidence: Input should be less",
+        ),
+    ],
+)
+def test_mistakes_are_sentences_with_the_path(
+    tmp_path: Path, change: dict[str, object], sentence: str
+) -> None:
+    """Each mistake names the file, the key's path and what is wrong."""
+    path = write(tmp_path, GOOD | change)
+    with pytest.raises(ConfigError) as error:
+        load(path)
+    assert f"{path}: {sentence}" in str(error.value)
+
+
+@pytest.mark.parametrize(("text", "sentence"), [("- a", "must hold keys"), ("a: [", "is not valid YAML")])
+def test_files_that_are_no_configuration(tmp_path: Path, text: str, sentence: str) -> None:
+    """A list and broken YAML are named as such, in one line."""
+    path = tmp_path / "node.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=sentence) as error:
+        load(path)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_file_is_a_sentence(tmp_path: Path) -> None:
+    """A path that does not exist is said to be unreadable."""
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        load(tmp_path / "node.yaml")
+
+
+def test_environment_variables_stand_for_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """${NAME} inside a value is replaced."""
+    monkeypatch.setenv("SECRET", "s3cret")
+    path = write(tmp_path, GOOD | {"database": {"url": "postgresql://u:${SECRET}@db/x"}})
+    assert load(path).database.url == "postgresql://u:s3cret@db/x"
+
+
+def test_relative_paths_count_from_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spool, database and weights lie beside the configuration, wherever the node is started."""
+    monkeypatch.chdir("/")
+    config = load(write(tmp_path, GOOD | {"classify": {"weights": {"CT": "mine.npz"}}}))
+    assert config.spool.folder == tmp_path / "spool"
+    assert config.database.url == f"sqlite:///{tmp_path}/bodytag.sqlite"
+    assert config.weights()["CT"] == tmp_path / "mine.npz"
+    assert config.weights()["MR"].is_file()
+
+
+def test_forwarding_defaults_to_all_destinations(tmp_path: Path) -> None:
+    """Without forward_to every destination gets every series; an empty list means none."""
+    assert [each.name for each in load(write(tmp_path, GOOD)).forwarded] == ["archive"]
+    assert load(write(tmp_path, GOOD | {"forward_to": []})).forwarded == ()
+
+
+def test_nothing_can_be_changed_after_loading(tmp_path: Path) -> None:
+    """The configuration is frozen."""
+    config = load(write(tmp_path, GOOD))
+    with pytest.raises(ValueError, match="frozen"):
+        config.series.stable_age_s = 1  # type: ignore[misc]
+
+
+def test_callers_are_admitted_by_title_and_address(tmp_path: Path) -> None:
+    """Both the AE title and, where networks are listed, the address must fit."""
+    [caller] = load(write(tmp_path, GOOD)).receive.callers
+    assert caller.admits("CT1", "10.9.9.9")
+    assert not caller.admits("CT2", "10.9.9.9")
+    assert not caller.admits("CT1", "192.168.0.1")
