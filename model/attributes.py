@@ -55,3 +55,10 @@ def integer(ds: Dataset, keyword: str, default: int = 0) -> int:
     """Return one whole number, `default` for anything else."""
     found = numbers(ds, keyword, 1)
     return default if found is None else int(found[0])
+
+
+def cause(error: BaseException) -> str:
+    """Return an error's text as one line of at most 200 characters, for the end of a sentence."""
+    line = " ".join(str(error).split()) or type(error).__name__
+    line = line.removeprefix("Unable to decode as exceptions were raised by all available plugins: ")
+    return line[:200].rstrip(". ")

@@ -26,9 +26,13 @@ PLUGINS: Final[dict[str, str]] = {
     uid.HTJ2KLossless: "pylibjpeg",
     uid.HTJ2KLosslessRPCL: "pylibjpeg",
     uid.HTJ2K: "pylibjpeg",
-    uid.RLELossless: "pylibjpeg",
+    uid.RLELossless: "pydicom",
 }
-"""Transfer Syntax UID -> pydicom's name of the one decoder used for it; one each, so results repeat."""
+"""Transfer Syntax UID -> pydicom's name of the one decoder used for it; one each, so results repeat.
+
+RLE is pydicom's own: pylibjpeg-rle panics on damaged segments, and a Rust panic is a BaseException
+that no `except` clause for errors stops. A 512 x 512 CT image takes 3 ms instead of 1.5.
+"""
 
 NATIVE: Final = (
     uid.ImplicitVRLittleEndian,

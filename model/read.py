@@ -18,7 +18,7 @@ from pydicom.pixels.utils import pixel_array
 from pydicom.tag import BaseTag
 
 from model import codestream
-from model.attributes import BROKEN, integer, numbers, text, texts
+from model.attributes import BROKEN, cause, integer, numbers, text, texts
 from model.geometry import Orientation, Position
 from model.values import modality_values
 
@@ -107,7 +107,7 @@ def read_header(path: Path) -> ImageHeader:
     """Read a file up to its pixel data, which is measured but not loaded.
 
     Odd attribute values (wrong VR, empty, not a number) count as missing. Raises NotDicomError
-    where the file is no Part 10 file or breaks off before its end, OSError where it cannot be read.
+    where the file is no Part 10 file or its structure is broken, OSError where it cannot be opened.
     """
     size = path.stat().st_size
     with path.open("rb") as file, warnings.catch_warnings():
@@ -115,7 +115,7 @@ def read_header(path: Path) -> ImageHeader:
         try:
             ds, pixel_bytes = _parse(path, file, size)
         except BROKEN as error:
-            raise NotDicomError(f"{path.name} is not a readable DICOM file: {error}.") from error
+            raise NotDicomError(f"{path.name} is not a readable DICOM file: {cause(error)}.") from error
         return _header(path, ds, pixel_bytes)
 
 
@@ -210,7 +210,7 @@ def read_pixels(header: ImageHeader) -> Image:
             ds = pydicom.dcmread(header.path)
             values, valid = modality_values(ds, _decode(header, ds), header.modality, header.photometric)
         except BROKEN as error:
-            raise UndecodableError(f"The pixel data cannot be decoded: {error}.") from error
+            raise UndecodableError(f"The pixel data cannot be decoded: {cause(error)}.") from error
     return Image(values, valid, header.pixel_spacing_mm)
 
 
