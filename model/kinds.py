@@ -85,8 +85,8 @@ FLOW: Final = Kind(
     frozenset({"FLOW", "VELOCITY", "VELOCITY MAP", "FLOW_ENCODED"}),
     (
         # Flow-compensated images are plain anatomy. v150in is Siemens' sequence name of a velocity encoding.
-        r"q?flow(?! comp)", r"[24]d ?flow", r"venc ?[0-9]*", r"phase contrast", r"pc (?:cine|flow)", r"velocity",
-        r"v[0-9]+(?:in|thru|rl|ap|fh)",
+        r"q?flow(?! comp)", r"[24]d ?flow", r"venc ?[0-9]*", r"phase contrast", r"pc (?:cine|flow)",
+        r"velocity", r"v[0-9]+(?:in|thru|rl|ap|fh)",
     ),
 )  # fmt: skip
 ELASTOGRAPHY: Final = Kind(
