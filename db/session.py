@@ -140,10 +140,11 @@ def _parse(url: str) -> URL:
 
 
 def _engine(url: URL) -> Engine:
+    """Make the engine; its error messages leave out parameters, which hold patients' names."""
     try:
         if url.drivername == "postgresql+psycopg":
-            return create_engine(url, pool_pre_ping=True)
-        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+            return create_engine(url, pool_pre_ping=True, hide_parameters=True)
+        engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, hide_parameters=True)
     except (ImportError, NoSuchModuleError):
         raise DatabaseError(
             "PostgreSQL needs the extra of that name: pip install bodytag[postgresql]."

@@ -17,7 +17,6 @@ from db.series import next_stable, record_crash
 from db.session import Database
 from node import version, worker
 from node.clock import utc_now
-from node.coercion import KEEP
 from node.config import Config
 
 log = structlog.get_logger()
@@ -119,11 +118,11 @@ class Dispatcher:
     """Hands stable series to inference processes, one thread for each process."""
 
     def __init__(
-        self, config: Config, database: Database, routes: Sequence[Route], classified: Callable[[], None]
+        self, config: Config, database: Database, unlabelled: Sequence[Route], classified: Callable[[], None]
     ) -> None:
         self._config = config
         self._database = database
-        self._unlabelled = [Route(route.destination, KEEP) for route in routes]
+        self._unlabelled = unlabelled
         self._classified = classified
         self._busy: set[int] = set()
         self._lock = threading.Lock()

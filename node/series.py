@@ -72,13 +72,13 @@ class Tracker:
 
     def recover(self) -> int:
         """Take up instances that lie in the spool but not in the database; return how many."""
-        with self._database.session() as session:
+        with self._database.reading() as session:
             counts = instance_counts(session)
         found = 0
         for key, paths in self._spool.series():
             if counts.get((key.study_instance_uid, key.series_instance_uid), 0) == len(paths):
                 continue
-            with self._database.session() as session:
+            with self._database.reading() as session:
                 known = known_paths(session, key.study_instance_uid, key.series_instance_uid)
             missing = [facts.of_file(self._spool, path) for path in paths if path not in known]
             self._note(key, missing)

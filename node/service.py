@@ -11,6 +11,7 @@ from db.deliveries import skip_destinations
 from db.records import Route
 from db.session import Database, migrate, open_database
 from node.clock import utc_now
+from node.coercion import KEEP
 from node.config import Config
 from node.dispatch import Dispatcher
 from node.forward import Forwarder
@@ -33,7 +34,8 @@ class Node:
         self._database = database
         self._stop = threading.Event()
         modifier = Modifier(config.receive.ae_title, int(config.receive.maximum_inflated_bytes))
-        routes = [Route(destination.name, destination.relabel) for destination in config.forwarded]
+        # Whether a series is relabelled is decided with its verdict; until then nothing is.
+        routes = [Route(destination.name, KEEP) for destination in config.forwarded]
         self._forwarders = [
             Forwarder(destination, config.receive.ae_title, database, spool, modifier)
             for destination in config.destinations

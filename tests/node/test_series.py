@@ -2,90 +2,14 @@
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from pydicom import dcmread
 
-from db.queries import Filters, SeriesRow, series_rows
-from db.records import Outcome, Route
-from db.results import record_outcome
-from db.session import Database, migrate, open_database
-from node.clock import utc_now
-from node.coercion import KEEP
-from node.config import Series
-from node.part10 import Meta, meta_end
-from node.receive import Arrival
-from node.series import Tracker
-from node.spool import SeriesKey, Spool
-from tests.builders import Recipe, write
-
-ROUTES = (Route("archive", KEEP),)
-
-
-class Clock:
-    """A clock that stands still until the test turns it."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        """Return the time in seconds."""
-        return self.now
-
-
-class Bench:
-    """A tracker over a real spool and database, and files to feed it with."""
-
-    def __init__(self, folder: Path, url: str, **settings: object) -> None:
-        self.folder = folder
-        self.clock = Clock()
-        self.spool = Spool(folder / "spool", 0)
-        self.database: Database = open_database(url)
-        self.registered = threading.Event()
-        self.settings = Series.model_validate(settings)
-        self.tracker = self.new_tracker()
-
-    def new_tracker(self) -> Tracker:
-        """Make a tracker that knows nothing yet, as after a restart."""
-        return Tracker(
-            self.settings, self.spool, self.database, ROUTES, self.registered.set, clock=self.clock
-        )
-
-    def store(self, recipe: Recipe) -> list[Arrival]:
-        """Store a recipe's images in the spool."""
-        return [self._stored(path) for path in write(self.folder / recipe.seed / recipe.patient_id, recipe)]
-
-    def _stored(self, path: Path) -> Arrival:
-        data_set = dcmread(path, stop_before_pixels=True)
-        meta = data_set.file_meta
-        key = SeriesKey(str(data_set.StudyInstanceUID), str(data_set.SeriesInstanceUID))
-        sop_class, instance = str(meta.MediaStorageSOPClassUID), str(data_set.SOPInstanceUID)
-        encoded = Meta(sop_class, instance, str(meta.TransferSyntaxUID), "CT1").encode()
-        data = memoryview(path.read_bytes()[meta_end(path) :])
-        stored = self.spool.store(key, instance, encoded, data)
-        return Arrival(stored, sop_class, str(meta.TransferSyntaxUID), "CT1")
-
-    def arrive(self, recipe: Recipe) -> list[Arrival]:
-        """Store a recipe's images and tell the tracker."""
-        arrivals = self.store(recipe)
-        for arrival in arrivals:
-            self.tracker.arrived(arrival)
-        return arrivals
-
-    def rows(self) -> list[SeriesRow]:
-        """Ask the database for all series."""
-        with self.database.reading() as session:
-            return series_rows(session, Filters())
-
-
-@contextmanager
-def opened(folder: Path, url: str, **settings: object) -> Iterator[Bench]:
-    """Make a bench, and close its database at the end."""
-    bench = Bench(folder, url, **settings)
-    yield bench
-    bench.database.close()
+from db.records import Outcome
+from db.session import migrate
+from tests.builders import Recipe
+from tests.node.bench import Bench, opened
 
 
 @pytest.fixture
@@ -159,12 +83,7 @@ def test_restart_finds_what_the_database_does_not_know(bench: Bench) -> None:
 
 def test_late_instances_are_due_for_delivery(bench: Bench) -> None:
     """What comes after the decision is registered, gets deliveries, and reopens the series."""
-    bench.arrive(Recipe(n=2))
-    bench.clock.now += 10
-    bench.tracker.register_due()
-    [row] = bench.rows()
-    with bench.database.session() as session:
-        record_outcome(session, row.series_id, Outcome(None, (), "test", None, "0"), ROUTES, utc_now())
+    bench.decided(Recipe(n=2), Outcome(None, (), "test", None, "0"))
     bench.arrive(Recipe(n=3))
     bench.clock.now += 10
     bench.tracker.register_due()
