@@ -18,7 +18,7 @@ CANVAS = 160
 class Freedom:
     """How far the field of view may go: `closest` relative side of a small one, any rotation or not."""
 
-    closest: float = 0.55
+    closest: float = 0.45
     any_turn: bool = False
 
 
@@ -43,7 +43,7 @@ def reframe(
     """Resample a random field of view near `field` (top, left, bottom, right): rotated, sheared, deformed."""
     height, width = max(8.0, field[2] - field[0]), max(8.0, field[3] - field[1])
     kind = rng.random()
-    if kind < 0.25:
+    if kind < 0.3:
         zoom = rng.uniform(free.closest, 0.9)
     else:
         zoom = rng.uniform(0.85, 1.2) if kind < 0.8 else rng.uniform(1.2, 1.8)
@@ -100,3 +100,14 @@ def slab(
     reach = int(rng.integers(1, 4))
     near = np.stack(images[max(0, index - reach) : index + reach + 1]).astype(np.float32)
     return np.asarray(near.max(axis=0) if rng.random() < 0.3 else near.mean(axis=0), np.float32)
+
+
+def letterbox(values: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Put bands of one grey beside the image, as viewers and reformatting do: not every border is air."""
+    rows, columns = values.shape
+    low, high = float(values.min()), float(values.max())
+    grey = low + float(rng.uniform(0.0, 0.5)) * (high - low)
+    upright = rng.random() < 0.3
+    across = int(rng.uniform(0.1, 0.8) * (rows if upright else columns) / 2)
+    sides = (across, int(across * rng.uniform(0.5, 1.0)))
+    return np.pad(values, (sides, (0, 0)) if upright else ((0, 0), sides), constant_values=grey)

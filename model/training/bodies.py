@@ -158,19 +158,34 @@ def spine_sites(marks: Landmarks, spine: NDArray[np.float32]) -> tuple[Site, ...
     return tuple(found)
 
 
-def all_sites(marks: Landmarks, spine: NDArray[np.float32]) -> tuple[Site, ...]:
-    """Return every site of a body."""
-    limbs = [
-        site for side in ("right", "left") for cut in (leg_sites, arm_sites) for site in cut(marks, side)
-    ]
-    return (*trunk_sites(marks), *limbs, *spine_sites(marks, spine))
+def beside(site: Site, limb: NDArray[np.float32], parts: tuple[int, ...]) -> Site:
+    """Return a limb's site once more: centred on the limb, with trunk, other limb or arm beside it in view.
+
+    That is how a limb is scanned that cannot be moved away from the body.
+    """
+    field_mm = (90.0, 180.0) if site.region in ("forearm", "hand") else (110.0, 240.0)
+    return Site(site.region, site.first, site.last, (parts,), limb[site.first : site.last + 1], field_mm)
 
 
-def spine_centres(column: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Return (z, 2): the (y, x) centre of the vertebral column, interpolated where it has a gap."""
-    heights = np.flatnonzero(column.any(axis=(1, 2)))
-    centres = np.array([np.argwhere(column[z]).mean(axis=0) for z in heights])
-    every = np.arange(column.shape[0])
+def all_sites(
+    marks: Landmarks, spine: NDArray[np.float32], limbs: Mapping[int, NDArray[np.float32]]
+) -> tuple[Site, ...]:
+    """Return every site of a body; `limbs` gives the (z, 2) centre line of each part that is a limb."""
+    everything = (TRUNK, RIGHT_ARM, LEFT_ARM, RIGHT_LEG, LEFT_LEG)
+    found = [*trunk_sites(marks), *spine_sites(marks, spine)]
+    for side, arm, leg in (("right", RIGHT_ARM, RIGHT_LEG), ("left", LEFT_ARM, LEFT_LEG)):
+        legs, arms = leg_sites(marks, side), arm_sites(marks, side)
+        found += [*legs, *arms]
+        found += [beside(site, limbs[leg], (RIGHT_LEG, LEFT_LEG)) for site in legs if site.centre is None]
+        found += [beside(site, limbs[arm], everything) for site in arms if site.centre is None]
+    return tuple(found)
+
+
+def centre_line(structure: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return (z, 2): the (y, x) centre of a spine or limb at each height, interpolated over gaps."""
+    heights = np.flatnonzero(structure.any(axis=(1, 2)))
+    centres = np.array([np.argwhere(structure[z]).mean(axis=0) for z in heights])
+    every = np.arange(structure.shape[0])
     curve = [np.interp(every, heights, centres[:, axis]) for axis in (0, 1)]
     return np.stack(curve, axis=1).astype(np.float32)
 
@@ -187,7 +202,8 @@ def load_bodies(data: Path) -> tuple[Body, ...]:
             numbers = ICRP_SPINE if "organ" in arrays.files else _vertebrae(folder)
             column = np.isin(arrays["organ" if "organ" in arrays.files else "label"], numbers)
         marks = Landmarks(plain[name], spacing)
-        bodies.append(Body(name, tissue, part, spacing, all_sites(marks, spine_centres(column))))
+        limbs = {limb: centre_line(part == limb) for limb in (RIGHT_ARM, LEFT_ARM, RIGHT_LEG, LEFT_LEG)}
+        bodies.append(Body(name, tissue, part, spacing, all_sites(marks, centre_line(column), limbs)))
     return tuple(bodies)
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 def ct_look(values: NDArray[np.float32], label: str, rng: np.random.Generator) -> NDArray[np.float32]:
     """Vary a CT image (Hounsfield units): metal, noise, reconstruction circle, display window."""
-    if rng.random() < 0.06:
+    if rng.random() < 0.08:
         values = _metal(values, rng)
     if rng.random() < 0.5:
         values = _grainy(values, rng.uniform(5, 45), rng)
@@ -101,6 +101,6 @@ def _metal(values: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.
         dx, dy = int(columns * np.cos(turn)), int(rows * np.sin(turn))
         cv2.line(streaks, (x - dx, y - dy), (x + dx, y + dy), float(rng.uniform(-500, 500)), 2)
     painted += cv2.GaussianBlur(streaks, (0, 0), 1.5)
-    axes = (int(rng.integers(2, 9)), int(rng.integers(2, 14)))
+    axes = (int(rng.integers(2, 14)), int(rng.integers(2, 18)))
     cv2.ellipse(painted, (x, y), axes, rng.uniform(0, 180), 0, 360, 3000.0, -1)
     return painted

@@ -127,6 +127,8 @@ class Sampler:
         else:
             image = self._synthetic(label)
         image = looks.soften(image, rng)
+        if rng.random() < 0.07:
+            image = augment.letterbox(image, rng)
         valid = np.ones(image.shape, np.bool_)
         return network_input(image, valid, self._size), self._target(label, also)
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from model.regions import CT_CLASSES
 from model.training import augment, looks
-from model.training.bodies import Body, Landmarks, Site, all_sites, load_bodies, spine_centres
+from model.training.bodies import Body, Landmarks, Site, all_sites, centre_line, load_bodies
 from model.training.synthesis import HOUNSFIELD, TISSUES, draw, hounsfield_table, mr_from_ct, mr_table
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"
@@ -55,8 +55,10 @@ def person(spacing_mm: float = 10.0) -> Body:
     part[:84] = 4
     part[80:146, :, 4:6] = 2
     part[80:146, :, 14:16] = 3
-    spine = spine_centres(tissue == 5)
-    return Body("invented", tissue, part, spacing_mm, all_sites(marks(spacing_mm), spine))
+    part[:84, :, 10:] = 5
+    limbs = {limb: centre_line(part == limb) for limb in (2, 3, 4, 5)}
+    sites = all_sites(marks(spacing_mm), centre_line(tissue == 5), limbs)
+    return Body("invented", tissue, part, spacing_mm, sites)
 
 
 def only(sites: tuple[Site, ...], region: str) -> Site:
@@ -98,7 +100,7 @@ def test_field_of_view_follows_the_spine() -> None:
     column = np.zeros((30, 20, 20), np.bool_)
     for z in range(30):
         column[z, 5 + z // 10, 8] = True
-    centres = spine_centres(column)
+    centres = centre_line(column)
     assert centres.shape == (30, 2)
     assert centres[0].tolist() == [5, 8]
     assert centres[29].tolist() == [7, 8]
