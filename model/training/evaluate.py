@@ -71,7 +71,7 @@ def calibrate(path: Path, found: Outcome) -> float:
     card = read_card(path)
     # probabilities were divided by the card's present temperature; their logarithms undo the softmax
     logits = np.log(np.maximum(found.probabilities.astype(np.float64), 1e-30)) * float(card["temperature"])
-    temperature = round(fit_temperature(logits, found.true_indices), 4)
+    temperature = round(fit_temperature(logits, found.true_indices, found.subjects), 4)
     write_card(path, {**card, "temperature": temperature})
     return temperature
 

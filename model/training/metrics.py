@@ -4,6 +4,7 @@ Everything is computed from one confusion matrix per subject, so that the bootst
 slices of one person resemble each other and are no independent evidence.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -178,9 +179,13 @@ def _figure(value: np.float64 | NDArray[np.float64], draws: NDArray[np.float64])
     return Figure(float(value), float(low), float(high))
 
 
-def fit_temperature(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
-    """Return the temperature that minimises the log loss, every class weighing the same (Guo et al. 2017)."""
-    weights = 1.0 / np.bincount(truth)[truth]
+def fit_temperature(logits: NDArray[np.float64], truth: NDArray[np.int64], subjects: Sequence[str]) -> float:
+    """Return the temperature that minimises the log loss, every subject weighing the same (Guo et al. 2017).
+
+    Logits are (n, k), truth (n,) class indices. Not by region: some have a single, odd subject.
+    """
+    slices = Counter(subjects)
+    weights = np.array([1.0 / slices[name] for name in subjects])
 
     def loss(log_temperature: float) -> float:
         scaled = logits / np.exp(log_temperature)

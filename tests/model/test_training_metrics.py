@@ -85,7 +85,7 @@ def test_temperature_is_found_again() -> None:
     logits = rng.normal(0, 4, (20000, 3))
     chances = np.exp(logits / 2.5) / np.exp(logits / 2.5).sum(axis=1, keepdims=True)
     truth = (rng.random((20000, 1)) > chances.cumsum(axis=1)).sum(axis=1).clip(0, 2)
-    assert fit_temperature(logits, truth.astype(np.int64)) == pytest.approx(2.5, rel=0.06)
+    assert fit_temperature(logits, truth.astype(np.int64), ["a"] * len(truth)) == pytest.approx(2.5, rel=0.06)
 
 
 def test_table_names_regions_without_a_figure() -> None:
