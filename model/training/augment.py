@@ -52,6 +52,9 @@ def reframe(
     if rng.random() < 0.5:  # many reconstructions are square whatever the body's shape
         half_y = half_x = max(half_y, half_x)
     half_y, half_x = half_y * rng.uniform(0.85, 1.18), half_x * rng.uniform(0.85, 1.18)
+    if rng.random() < 0.12:  # oblong matrices, mostly of limbs
+        longer = rng.uniform(1.3, 2.6)
+        half_y, half_x = (half_y, half_x * longer) if rng.random() < 0.7 else (half_y * longer, half_x)
     centre_y = 0.5 * (field[0] + field[2]) + rng.uniform(-play, play) * height
     centre_x = 0.5 * (field[1] + field[3]) + rng.uniform(-play, play) * width
     return _resample(values, (centre_y, centre_x), (half_y, half_x), air, _turn(free, rng), rng)

@@ -158,6 +158,16 @@ def spine_sites(marks: Landmarks, spine: NDArray[np.float32]) -> tuple[Site, ...
     return tuple(found)
 
 
+def pelvic_site(marks: Landmarks) -> Site:
+    """Return the pelvis in a small field of view round its middle, as prostate and cervix are scanned."""
+    (_, y, right), (_, _, left) = (
+        marks.limb((f"femur_{side}",), "proximal_end") for side in ("right", "left")
+    )
+    low, top = marks.height("pubis_ischium"), marks.height("femur_top_right") + 40.0
+    middle = (y, (right + left) / 2)
+    return marks.site("pelvis", low, top, ((TRUNK, RIGHT_LEG, LEFT_LEG),), middle, (130.0, 230.0))
+
+
 def beside(site: Site, limb: NDArray[np.float32], parts: tuple[int, ...]) -> Site:
     """Return a limb's site once more: centred on the limb, with trunk, other limb or arm beside it in view.
 
@@ -172,7 +182,7 @@ def all_sites(
 ) -> tuple[Site, ...]:
     """Return every site of a body; `limbs` gives the (z, 2) centre line of each part that is a limb."""
     everything = (TRUNK, RIGHT_ARM, LEFT_ARM, RIGHT_LEG, LEFT_LEG)
-    found = [*trunk_sites(marks), *spine_sites(marks, spine)]
+    found = [*trunk_sites(marks), pelvic_site(marks), *spine_sites(marks, spine)]
     for side, arm, leg in (("right", RIGHT_ARM, RIGHT_LEG), ("left", LEFT_ARM, LEFT_LEG)):
         legs, arms = leg_sites(marks, side), arm_sites(marks, side)
         found += [*legs, *arms]

@@ -127,3 +127,10 @@ def test_missing_markers_are_an_error(tmp_path: Path) -> None:
 def test_origins_show_their_licence() -> None:
     """The table of sources has the licence of each."""
     assert "| here | CC0 | images | 2 | 7 |" in table([Origin("here", "CC0", "images", 2, 7)])
+
+
+def test_temperature_never_sharpens() -> None:
+    """Timid logits that are always right keep a temperature of 1."""
+    logits = np.tile(np.array([[1.0, 0.0, 0.0]]), (50, 1))
+    found = fit_temperature(logits, np.zeros(50, np.int64), [f"s{i}" for i in range(50)])
+    assert found == pytest.approx(1.0, abs=1e-3)
