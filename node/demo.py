@@ -44,7 +44,7 @@ _START_S: Final = 120.0
 _SILENCE_S: Final = 180.0
 """The demonstration gives up when nothing arrived for so long; a slow machine loads the networks in it."""
 
-console = Console()
+console = Console(width=None if sys.stdout.isatty() else 140)
 
 _config.UNRESTRICTED_STORAGE_SERVICE = True
 
@@ -207,7 +207,7 @@ def _wait(archive: Archive, sent: set[str]) -> bool:
 def _report(rows: Sequence[SeriesRow], archive: Archive, results: Sequence[Sent]) -> None:
     table = Table(title="What went in, what the pixels say, what came out", show_lines=True)
     for heading in ("series", "the tag said", "the node says", "regions, feet to head", "received"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", no_wrap=heading.startswith("regions"))
     arrived = archive.tags()
     for row in reversed(rows):
         tags = arrived.get(row.series_instance_uid, {})

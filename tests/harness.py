@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 
 from db.queries import Filters, ImageRow, SeriesRow, image_rows, series_rows
@@ -110,10 +111,8 @@ class RunningNode:
     def workers(self) -> list[int]:
         """Return the process numbers of the inference processes that run now."""
         assert self.process is not None
-        listed = subprocess.run(
-            ["ps", "-o", "pid=,args=", "--ppid", str(self.process.pid)], capture_output=True, text=True
-        ).stdout
-        return [int(line.split()[0]) for line in listed.splitlines() if "spawn_main" in line]
+        children = psutil.Process(self.process.pid).children()
+        return [child.pid for child in children if any("spawn_main" in word for word in child.cmdline())]
 
     def rows(self, **filters: Any) -> list[SeriesRow]:
         """Ask the node's database for series."""

@@ -14,8 +14,8 @@ from pynetdicom import AE, evt
 from pynetdicom.presentation import build_context
 from sqlalchemy import select
 
-from db.rows import DeliverySummary
 from db.records import Outcome, Route
+from db.rows import DeliverySummary
 from db.tables import Attempt
 from node.backoff import pause_s
 from node.coercion import KEEP, WRITE
