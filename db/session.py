@@ -101,6 +101,15 @@ def revision(url: str) -> str | None:
         database.close()
 
 
+def open_migrated(url: str) -> Database:
+    """Open a database whose tables are those of this version; raises DatabaseError otherwise."""
+    found = revision(url)
+    if found != head():
+        has = "no tables yet" if found is None else f"tables of revision {found}"
+        raise DatabaseError(f"the database has {has}, needed is {head()}: run bodytag migrate")
+    return open_database(url)
+
+
 def head() -> str:
     """Return the newest revision that this version of the software knows."""
     newest = ScriptDirectory.from_config(_config(None)).get_current_head()

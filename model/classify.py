@@ -4,7 +4,9 @@ The receiver imports this module without ever loading TensorFlow; the inference 
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -53,10 +55,11 @@ class Classifier:
         where a file is unreadable, does not match its card's digest, or is of another modality.
         """
         verified = {modality: _verified(modality, path) for modality, path in weights.items()}
-        _prepare_tensorflow(threads)
-        return cls(
-            {name: _Loaded(found, _compiled(weights[name], found)) for name, found in verified.items()}
-        )
+        with _without_chatter():
+            _prepare_tensorflow(threads)
+            return cls(
+                {name: _Loaded(found, _compiled(weights[name], found)) for name, found in verified.items()}
+            )
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -100,6 +103,20 @@ def _verified(modality: str, path: Path) -> Weights:
     if weights.modality != modality:
         raise WeightsError(f"the weights {path} are for {weights.modality}, not for {modality}")
     return weights
+
+
+@contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Silence what TensorFlow's libraries print past any logger while they load; errors still raise."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _prepare_tensorflow(threads: int | None) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from db.session import DatabaseError
 from model.weights_file import WeightsError
@@ -30,6 +31,11 @@ def sentences() -> Iterator[None]:
         _fail(str(error), 2)
     except PeerError as error:
         _fail(str(error), 1)
+
+
+def terminal() -> Console:
+    """Return the console for tables: as wide as the terminal, or wide enough for a file or a pipe."""
+    return Console(width=None if sys.stdout.isatty() else 160)
 
 
 def fail(message: str) -> None:

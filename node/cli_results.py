@@ -10,18 +10,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from db.queries import Filters, series_rows
 from db.records import Outcome
-from db.session import open_database
+from db.session import open_migrated
 from db.states import State
 from model.classify import Classifier
 from model.read import ImageHeader, NotDicomError, read_header
 from model.regions import BY_KEY
 from node import tables, worker
-from node.cli_options import ConfigOption, JsonOption, fail, sentences
+from node.cli_options import ConfigOption, JsonOption, fail, sentences, terminal
 from node.config import Config, load
 from node.resend import resend as arm_again
 
@@ -78,7 +77,7 @@ def query(
         limit=limit,
     )
     with sentences():
-        database = open_database(load(config).database.url)
+        database = open_migrated(load(config).database.url)
         with database.reading() as session:
             rows = series_rows(session, filters)
         database.close()
@@ -87,7 +86,7 @@ def query(
     elif form is Format.CSV:
         tables.write_csv(rows, sys.stdout)
     else:
-        Console().print(tables.series_table(rows))
+        terminal().print(tables.series_table(rows))
 
 
 def resend(
@@ -106,7 +105,7 @@ def resend(
     with sentences():
         settings = load(config)
         names = [settings.destination(name).name for name in to or [each.name for each in settings.forwarded]]
-        database = open_database(settings.database.url)
+        database = open_migrated(settings.database.url)
         filters = Filters(study=study, series=series, patient=patient, state=state)
         armed = arm_again(settings, database, filters, names, only_failed=not everything)
         database.close()
@@ -138,7 +137,7 @@ def classify(
         table.add_column(heading, overflow="fold")
     for uid, outcome in outcomes.items():
         table.add_row(*_line(series[uid], outcome))
-    Console().print(table)
+    terminal().print(table)
     if skipped:
         print(f"{skipped} files are no readable DICOM files")
 

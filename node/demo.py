@@ -22,12 +22,12 @@ from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 from pynetdicom import AE, _config, evt
 from pynetdicom.sop_class import Verification
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from db.queries import Filters, SeriesRow, series_rows
-from db.session import open_database
+from db.session import open_migrated
+from node.cli_options import terminal
 from node.cli_peers import Sent, send_files
 from node.config import Config, load
 from node.part10 import Meta
@@ -44,7 +44,7 @@ _START_S: Final = 120.0
 _SILENCE_S: Final = 180.0
 """The demonstration gives up when nothing arrived for so long; a slow machine loads the networks in it."""
 
-console = Console(width=None if sys.stdout.isatty() else 140)
+console = terminal()
 
 _config.UNRESTRICTED_STORAGE_SERVICE = True
 
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str]) -> int:
         stored = {result.file for result in results if result.stored}
         sent = {_instance_uid(Path(file)) for file in stored}
         complete = _wait(archive, sent)
-        database = open_database(settings.database.url)
+        database = open_migrated(settings.database.url)
         with database.reading() as session:
             rows = series_rows(session, Filters())
         database.close()

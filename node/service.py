@@ -9,7 +9,7 @@ import structlog
 
 from db.deliveries import skip_destinations
 from db.records import Route
-from db.session import Database, migrate, open_database
+from db.session import Database, migrate, open_migrated
 from node.clock import utc_now
 from node.coercion import KEEP
 from node.config import Config
@@ -96,7 +96,7 @@ def serve(config: Config) -> None:
         spool.clear_unfinished()
         if config.database.migrate_on_start:
             migrate(config.database.url)
-        database = open_database(config.database.url)
+        database = open_migrated(config.database.url)
         node = Node(config, spool, database)
         node.start()
         log.info("bodytag runs", version=VERSION, destinations=[each.name for each in config.forwarded])

@@ -9,12 +9,11 @@ from typing import Final
 
 import numpy as np
 import structlog
-from rules.decide import decide
 
 from db.records import ImageResult, Outcome, Route
 from db.results import record_outcome
 from db.series import paths
-from db.session import Database, open_database
+from db.session import Database, open_migrated
 from model.classify import Classifier
 from model.gate import reason
 from model.geometry import order, positions_mm
@@ -26,6 +25,7 @@ from node.coercion import Incoming, Term, action, remarks
 from node.config import Config
 from node.relabel import read_incoming
 from node.spool import Spool
+from rules.decide import decide
 from rules.verdict import Evidence, Verdict
 
 log = structlog.get_logger()
@@ -42,7 +42,7 @@ def main(connection: Connection, config: Config) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the node decides
     logs.configure(config.log)
-    database = open_database(config.database.url)
+    database = open_migrated(config.database.url)
     spool = Spool(config.spool.folder, int(config.spool.minimum_free))
     classifier = Classifier.load(config.weights(), threads=config.classify.threads)
     connection.send("ready")
