@@ -154,3 +154,15 @@ def test_duplicates_are_delivered_once(line: Line, tmp_path: Path) -> None:
     assert (row.instances, row.deliveries[0].sent, row.state) == (2, 2, "delivered")
     [kept] = [image for image in node.images(row.series_id) if image.conflict]
     assert (node.folder / "spool" / "instances" / kept.path).is_file()
+
+
+def test_postgresql_serves_as_well(postgres_url: str, tmp_path: Path) -> None:
+    """With PostgreSQL by URL, its password from the environment, a series goes through as with SQLite."""
+    archive = Archive(tmp_path / "archive", free_port()).start()
+    node = make_node(tmp_path / "node", archive.destination(), database={"url": postgres_url})
+    files = write(tmp_path / "in", Recipe(seed="postgresql", n=3))
+    with running(node):
+        row, received = send_and_wait((node, archive), files)
+    archive.stop()
+    assert_same_pixels(files, received)
+    assert row.classified == 3
