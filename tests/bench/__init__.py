@@ -1,0 +1,1 @@
+"""Benchmarks beside dcmtk and pydicom: python -m tests.bench writes BENCHMARKS.md."""

@@ -1,0 +1,127 @@
+"""python -m tests.bench: measure everything and write BENCHMARKS.md."""
+
+import argparse
+import logging
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+
+from node import log
+from node.config import Log
+from tests.bench.dicom import forward, receive, rewrite
+from tests.bench.measure import Table
+from tests.bench.networks import end_to_end, inference
+from tests.builders import Recipe, blob, write
+from tests.harness import command
+
+HEAD = """\
+# Benchmarks
+
+Written by `{command}` on {date}, in {minutes:.1f} minutes. Not edited by hand.
+
+Every round runs each system once, one after the other; the tables show the median of the rounds and, in
+parentheses, the lowest and the highest. A ratio is taken within a round, above 1 means faster. Wall times
+depend on what else the machine does (its load average stands below each table: at more than {cores} the
+cores were shared); CPU milliseconds and ratios are the firmer figures. All files are on one file system
+({filesystem}); peers talk over the loopback interface, with TCP_NODELAY on both ends.
+
+- Images: {images} synthetic CT instances, 512 x 512, 16 bits, explicit VR little endian, 0.53 MB each.
+- Machine: {machine}; {cores} cores, {memory:.0f} GiB; {system}.
+- Versions: {versions}.
+
+"""
+
+
+def main() -> None:
+    """Run the sections that were asked for and write the document."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--images", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--folder", type=Path, default=Path("build/bench"), help="where to work; emptied")
+    parser.add_argument("--out", type=Path, default=Path("BENCHMARKS.md"))
+    parser.add_argument("--only", default="", help="titles that contain this")
+    plan = parser.parse_args()
+    log.configure(Log(level="error"))
+    logging.getLogger("pynetdicom").setLevel(
+        logging.CRITICAL
+    )  # it calls a peer that is still starting an error
+    started = time.monotonic()
+    shutil.rmtree(plan.folder, ignore_errors=True)
+    plan.folder.mkdir(parents=True)
+    with tempfile.TemporaryDirectory(dir=plan.folder) as folder:
+        tables = _measure(Path(folder), plan.images, plan.rounds, plan.only)
+        filesystem = _filesystem(Path(folder))
+    minutes = (time.monotonic() - started) / 60
+    head = _head(filesystem, minutes, plan.images)
+    plan.out.write_text(head + "\n".join(table.markdown() for table in tables), encoding="utf-8")
+
+
+def _measure(folder: Path, images: int, rounds: int, only: str) -> list[Table]:
+    recipe = Recipe(n=images, rows=512, columns=512, step_mm=1, seed="bench", body_part=None, pixels=_ellipse)
+    files = write(folder / "source", recipe)
+    few = files[: min(64, images)]
+    sections: dict[str, Callable[[], Table]] = {
+        "receive 1": lambda: receive(folder, files, rounds, 1),
+        "receive 4": lambda: receive(folder, files, rounds, 4),
+        "forward": lambda: forward(folder, files, recipe, rounds),
+        "rewrite": lambda: rewrite(folder, files[:100], rounds),
+        "end to end": lambda: end_to_end(folder, recipe, min(3, rounds)),
+        "classify": lambda: inference(few, min(3, rounds)),
+    }
+    tables = []
+    for name, section in sections.items():
+        if only in name:
+            tables.append(section())
+            print(tables[-1].markdown(), flush=True)
+    return tables
+
+
+def _ellipse(_index: int, rows: int, columns: int) -> NDArray[np.generic]:
+    """Draw the same image each time: one region, so that the series gets a term and copies are relabelled."""
+    return blob(0, rows, columns)
+
+
+def _head(filesystem: str, minutes: float, images: int) -> str:
+    packages = ("pynetdicom", "pydicom", "numpy", "opencv-python-headless", "tensorflow", "sqlalchemy")
+    dcmtk = subprocess.run([command("storescu"), "--version"], capture_output=True, text=True, check=True)
+    versions = [f"bodytag {version('bodytag')}", f"Python {platform.python_version()}"]
+    versions += [f"{name} {version(name)}" for name in packages]
+    versions.append(f"dcmtk {dcmtk.stdout.split()[2].lstrip('v')}")
+    return HEAD.format(
+        command=f"python -m tests.bench {' '.join(sys.argv[1:])}".strip(),
+        date=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        minutes=minutes,
+        filesystem=filesystem,
+        images=images,
+        machine=_processor(),
+        cores=psutil.cpu_count(),
+        memory=psutil.virtual_memory().total / 2**30,
+        system=f"{platform.system()} {platform.release()}",
+        versions=", ".join(versions),
+    )
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
+def _filesystem(folder: Path) -> str:
+    """Name the type of the file system that holds a folder."""
+    mounts = {Path(each.mountpoint): each.fstype for each in psutil.disk_partitions(all=True)}
+    return next((mounts[path] for path in folder.resolve().parents if path in mounts), "unknown")
+
+
+if __name__ == "__main__":
+    main()

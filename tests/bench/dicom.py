@@ -1,0 +1,170 @@
+"""Receiving, forwarding and rewriting headers, in turns with dcmtk and pydicom."""
+
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+from pydicom import dcmread, uid
+
+from db.deliveries import resend
+from db.records import DeliveryWork, Outcome, Route
+from db.session import migrate
+from node.clock import utc_now
+from node.coercion import WRITE
+from node.config import Destination
+from node.forward import Forwarder
+from node.relabel import Modifier, write_copy
+from node.scu import Peer, connect
+from rules.decide import decide
+from rules.verdict import Evidence
+from tests.bench.measure import Run, Sample, Table, Watch, interleaved, own
+from tests.builders import Recipe
+from tests.harness import Archive, command, free_port, make_node, storescu
+from tests.node.bench import opened
+
+PDU = ("-pdu", "131072")
+CONTEXT = (uid.CTImageStorage, uid.ExplicitVRLittleEndian)
+
+
+def receive(folder: Path, files: Sequence[Path], rounds: int, associations: int) -> Table:
+    """The node and storescp, fed by the same storescu processes."""
+    fresh = count()
+
+    def node() -> Sample:
+        here = folder / f"node{next(fresh)}"
+        running = make_node(here, series={"stable_age_s": 3600}).start()
+        assert running.process is not None
+        try:
+            return _feed(running.port, running.process.pid, files, associations)
+        finally:
+            running.stop()
+            shutil.rmtree(here)
+
+    def peer() -> Sample:
+        archive = Archive(folder / f"peer{next(fresh)}", free_port())
+        archive.start("+xa", "+B", *PDU, *(("--fork",) if associations > 1 else ()))
+        assert archive.process is not None
+        try:
+            fed = _feed(archive.port, archive.process.pid, files, associations)
+            return fed if associations == 1 else Sample(fed.wall_s)  # the children's time is not to be had
+        finally:
+            archive.stop()
+            shutil.rmtree(archive.folder)
+
+    what = (
+        f"{associations} storescu process{'es' if associations > 1 else ''} (-R, PDU 128 KiB), start "
+        "included. The node answers after fsync of file and folder and keeps a digest; storescp "
+        f"(+B{' --fork' if associations > 1 else ''}) does not sync."
+    )
+    title = f"Receive, {associations} association{'s' if associations > 1 else ''}"
+    return interleaved(title, what, len(files), rounds, {"storescp": peer, "node": node}, "storescp")
+
+
+def _feed(port: int, pid: int, files: Sequence[Path], associations: int) -> Sample:
+    watch = Watch(pid)
+    parts = [files[start::associations] for start in range(associations)]
+    with ThreadPoolExecutor(associations) as pool:
+        for done in pool.map(lambda part: storescu(port, part, "-R", *PDU), parts):
+            assert done.returncode == 0, done.stderr
+    return watch.sample()
+
+
+def forward(folder: Path, files: Sequence[Path], recipe: Recipe, rounds: int) -> Table:
+    """storescu, the node's SCU alone, and its forwarder with database and relabelled copies."""
+    archive = Archive(folder / "forwarded", free_port()).start("+xa", "+B", *PDU)
+    peer = Peer("ARCHIVE", "127.0.0.1", archive.port, "BODYTAG", 30)
+
+    def scu() -> None:
+        with connect(peer, [CONTEXT]) as sender:
+            assert all(sender.store(path).status == 0 for path in files)
+
+    def dcmtk() -> None:
+        done = storescu(archive.port, files, "-R", *PDU)
+        assert done.returncode == 0, done.stderr
+
+    with opened(folder / "forwarder", _migrated(folder / "forwarder")) as bench:
+        classes = ("chest", "head")
+        certain = np.tile(np.array([1.0, 0.0], np.float32), (recipe.n, 1))
+        positions = np.arange(recipe.n, dtype=np.float64)
+        verdict = decide(Evidence(classes, certain, positions), (), 0.5)
+        route = Route("archive", WRITE)
+        row = bench.decided(recipe, Outcome(verdict, (), None, "d" * 64, "0"), (route,))
+        destination = Destination(name="archive", ae_title="ARCHIVE", host="127.0.0.1", port=archive.port)
+        forwarder = Forwarder(
+            destination, "BODYTAG", bench.database, bench.spool, Modifier("BODYTAG", 1 << 30)
+        )
+
+        def whole() -> Sample:
+            with bench.database.session() as session:
+                armed = resend(session, [row.series_id], None, False, [route], utc_now())
+            assert armed == recipe.n
+            watch = Watch()
+            while bench.rows()[0].deliveries[0].pending:
+                forwarder.deliver_due(threading.Event())
+            return watch.sample()
+
+        whole()  # what was due from the beginning
+        runs: dict[str, Run] = {
+            "storescu": lambda: Sample(own(dcmtk)().wall_s),
+            "node, SCU alone": own(scu),
+            "node, forwarder with relabelled copies and SQLite": whole,
+        }
+        what = (
+            "To one storescp (+B, PDU 128 KiB). The start of storescu's process is included, Python's is "
+            "not. The forwarder writes each copy, sends it and records the delivery, a transaction each."
+        )
+        table = interleaved("Forward, one association", what, recipe.n, rounds, runs, "storescu")
+    archive.stop()
+    return table
+
+
+def _migrated(folder: Path) -> str:
+    folder.mkdir(parents=True)
+    url = f"sqlite:///{folder / 'bench.sqlite'}"
+    migrate(url)
+    return url
+
+
+def rewrite(folder: Path, files: Sequence[Path], rounds: int) -> Table:
+    """The relabelled copy against pydicom and dcmodify, which set the one tag only."""
+    target = folder / "copy.dcm"
+    modified = [Path(shutil.copy(path, folder / f"dcmodify-{path.name}")) for path in files]
+    modifier = Modifier("BODYTAG", 1 << 30)
+    now = datetime.now(UTC)
+    code = ("HEAD", "69536005", "Head")
+    work = DeliveryWork(1, 1, "1", *CONTEXT, "", WRITE, 0, now, now, *code, False, 0.9, "head", "d" * 64, "0")
+
+    def node() -> None:
+        assert all(write_copy(work, path, target, modifier) for path in files)
+
+    def pydicom() -> None:
+        for path in files:
+            data_set = dcmread(path)
+            data_set.BodyPartExamined = "HEAD"
+            data_set.save_as(target)
+
+    def dcmodify() -> None:
+        arguments = [command("dcmodify"), "-nb", "-i", "BodyPartExamined=HEAD", *map(str, modified)]
+        subprocess.run(arguments, check=True)
+
+    runs: dict[str, Run] = {
+        "pydicom dcmread + save_as": own(pydicom),
+        "dcmodify, one process for all, in place": _wall(dcmodify),
+        "node.relabel.write_copy": own(node),
+    }
+    what = (
+        "The node's copy carries Original Attributes, Contributing Equipment and Anatomic Region, too; "
+        "the others set Body Part Examined alone. Nothing is synced."
+    )
+    return interleaved("Rewrite a header", what, len(files), rounds, runs, "pydicom dcmread + save_as")
+
+
+def _wall(work: Callable[[], object]) -> Run:
+    """Make a run whose CPU time another process used."""
+    return lambda: Sample(own(work)().wall_s)

@@ -1,0 +1,102 @@
+"""Interleaved measurements: every system once a round, medians, and ratios within a round."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median
+
+import psutil
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One run: wall time, and CPU time of the process in question where it can be had."""
+
+    wall_s: float
+    cpu_s: float | None = None
+
+
+Run = Callable[[], Sample]
+
+
+@dataclass(frozen=True)
+class Table:
+    """What one question's runs took; `reference` names the system that ratios are against."""
+
+    title: str
+    what: str
+    images: int
+    reference: str | None
+    samples: Mapping[str, tuple[Sample, ...]]
+    loads: tuple[float, ...]
+
+    def markdown(self) -> str:
+        """Write the table, one line a system; ratios above 1 mean faster than the reference."""
+        lines = [f"## {self.title}", "", self.what, ""]
+        against = f"speed against {self.reference}" if self.reference else "speed ratio"
+        lines.append(
+            f"| | ms/image (lowest–highest) | images/s | CPU ms/image | {against} (lowest–highest) |"
+        )
+        lines.append("|---|---:|---:|---:|---:|")
+        lines += [self._line(name, runs) for name, runs in self.samples.items()]
+        rounds = len(next(iter(self.samples.values())))
+        load = f"{min(self.loads):.1f} to {max(self.loads):.1f}"
+        lines += ["", f"n = {self.images} images a run, {rounds} rounds, load average {load}.", ""]
+        return "\n".join(lines)
+
+    def _line(self, name: str, runs: tuple[Sample, ...]) -> str:
+        walls = [1000 * run.wall_s / self.images for run in runs]
+        cpus = [1000 * run.cpu_s / self.images for run in runs if run.cpu_s is not None]
+        ratio = "–"
+        if self.reference is not None and name != self.reference:
+            pairs = zip(self.samples[self.reference], runs, strict=True)
+            ratio = _spread([other.wall_s / own.wall_s for other, own in pairs])
+        cpu = f"{median(cpus):.2f}" if cpus else "–"
+        return f"| {name} | {_spread(walls)} | {1000 / median(walls):.0f} | {cpu} | {ratio} |"
+
+
+def interleaved(
+    title: str, what: str, images: int, rounds: int, runs: Mapping[str, Run], reference: str | None = None
+) -> Table:
+    """Run every system once a round, in order, so that what else the machine does hits all of them."""
+    samples: dict[str, list[Sample]] = {name: [] for name in runs}
+    loads = [os.getloadavg()[0]]
+    for _ in range(rounds):
+        for name, run in runs.items():
+            samples[name].append(run())
+        loads.append(os.getloadavg()[0])
+    found = {name: tuple(each) for name, each in samples.items()}
+    return Table(title, what, images, reference, found, tuple(loads))
+
+
+class Watch:
+    """Wall and CPU time since it was made; of this process, or of the one with this number."""
+
+    def __init__(self, pid: int | None = None) -> None:
+        self._process = psutil.Process(pid)
+        self._cpu_s = self._used()
+        self._start = time.perf_counter()
+
+    def _used(self) -> float:
+        times = self._process.cpu_times()
+        return float(times.user + times.system)
+
+    def sample(self) -> Sample:
+        """Return what was used until now."""
+        return Sample(time.perf_counter() - self._start, self._used() - self._cpu_s)
+
+
+def own(work: Callable[[], object]) -> Run:
+    """Make a run of work that this process does itself."""
+
+    def run() -> Sample:
+        watch = Watch()
+        work()
+        return watch.sample()
+
+    return run
+
+
+def _spread(values: list[float]) -> str:
+    return f"{median(values):.2f} ({min(values):.2f}–{max(values):.2f})"
