@@ -20,11 +20,11 @@ from pydantic import (
     model_validator,
 )
 
+from model.classify import SHIPPED as SHIPPED_WEIGHTS
 from rules.decide import RULES
 
 PAPER_RULES: Final = ("abdomen_chest", "breast", "outliers", "smooth")
 SHIPPED: Final = "shipped"
-WEIGHTS_FOLDER: Final = Path(__file__).resolve().parent.parent / "model" / "weights"
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -143,8 +143,8 @@ class Classify(_Section):
 class Relabel(_Section):
     """When a verdict may be written into the forwarded copy."""
 
-    fill_confidence: Share = 0.5
-    replace_confidence: Share = 0.8
+    fill_confidence: Share = 0.7
+    replace_confidence: Share = 0.85
 
 
 class Retry(_Section):
@@ -255,7 +255,7 @@ class Config(_Section):
         """Return the path of each modality's weights."""
         named = self.classify.weights.model_dump()
         return {
-            modality: WEIGHTS_FOLDER / f"{modality.lower()}.npz" if path == SHIPPED else Path(path)
+            modality: SHIPPED_WEIGHTS[modality] if path == SHIPPED else Path(path)
             for modality, path in named.items()
         }
 

@@ -6,10 +6,10 @@ from typing import Final
 import structlog
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 
 from db.records import InstanceFacts, SeriesFacts
+from model.attributes import BROKEN
 from node.part10 import meta_end
 from node.receive import Arrival
 from node.spool import SeriesKey, Spool, data_set_digest
@@ -65,7 +65,7 @@ def of_series(spool: Spool, key: SeriesKey, relative: str) -> SeriesFacts:
     try:
         data_set = dcmread(path, stop_before_pixels=True, specific_tags=list(_KEYWORDS.values()))
         values = {name: _text(data_set, keyword) for name, keyword in _KEYWORDS.items()}
-    except (InvalidDicomError, ValueError, TypeError, KeyError, OSError, NotImplementedError) as error:
+    except BROKEN as error:  # whatever a header does to the parser, its series must go on
         log.warning("the header of a series cannot be read", file=relative, error=type(error).__name__)
     return SeriesFacts(
         study_instance_uid=key.study_instance_uid,

@@ -99,6 +99,9 @@ class Forwarder:
                 answer = self._store(sender, each)
             except PeerError as error:
                 return self._postpone(each, None, str(error))
+            except OSError as error:
+                self._postpone(each, None, f"the spool gives no copy: {error.strerror}")
+                continue
             self._down = 0
             self._record(each, answer)
         return True
@@ -106,6 +109,7 @@ class Forwarder:
     def _store(self, sender: Sender, work: DeliveryWork) -> Answer:
         source = self._spool.path(work.path)
         copy = self._outgoing / f"{work.delivery_id}.dcm"
+        source.stat()  # a file that is gone is the spool's fault, not the peer's
         try:
             changed = write_copy(work, source, copy, self._modifier)
             return sender.store(copy if changed else source)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import structlog
+from pydicom.errors import InvalidDicomError
 
 from db.records import InstanceFacts, Route
 from db.series import instance_counts, known_paths, register
@@ -15,6 +16,7 @@ from db.session import Database
 from node import facts
 from node.clock import utc_now
 from node.config import Series
+from node.encoded import EncodedError
 from node.receive import Arrival
 from node.spool import SeriesKey, Spool
 
@@ -74,16 +76,16 @@ class Tracker:
         """Take up instances that lie in the spool but not in the database; return how many."""
         with self._database.reading() as session:
             counts = instance_counts(session)
-        found = 0
+        taken = 0
         for key, paths in self._spool.series():
             if counts.get((key.study_instance_uid, key.series_instance_uid), 0) == len(paths):
                 continue
             with self._database.reading() as session:
                 known = known_paths(session, key.study_instance_uid, key.series_instance_uid)
-            missing = [facts.of_file(self._spool, path) for path in paths if path not in known]
+            missing = [found for path in paths if path not in known for found in self._read_again(path)]
             self._note(key, missing)
-            found += len(missing)
-        return found
+            taken += len(missing)
+        return taken
 
     def run(self, stop: threading.Event) -> None:
         """Register what is due until `stop` is set."""
@@ -112,6 +114,14 @@ class Tracker:
     def wake(self) -> None:
         """End the pause of the loop."""
         self._wake.set()
+
+    def _read_again(self, path: str) -> list[InstanceFacts]:
+        """Read a stored file's facts; one that is damaged is left where it lies, and told."""
+        try:
+            return [facts.of_file(self._spool, path)]
+        except (EncodedError, InvalidDicomError, AttributeError, OSError) as error:
+            log.error("a file in the spool cannot be read", file=path, error=str(error))
+            return []
 
     def _note(
         self, key: SeriesKey, instances: Collection[InstanceFacts], pause_s: float | None = None

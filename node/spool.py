@@ -10,6 +10,7 @@ import hashlib
 import os
 import re
 import shutil
+import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from node.status import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, Rejection
 
 UID_PATTERN: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
 """Digits and single dots: safe as a file name. Leading zeros, forbidden by PS3.5 9.1, occur and are kept."""
+
+_REMEMBERED_FOLDERS: Final = 4096
 
 
 class SpoolError(RuntimeError):
@@ -63,6 +66,8 @@ class Spool:
         self.requests = folder / "requests"
         self._incoming = folder / "incoming"
         self._minimum_free_bytes = minimum_free_bytes
+        self._durable: set[Path] = set()
+        self._lock = threading.Lock()
         for path in (self.instances, self.requests, self._incoming):
             path.mkdir(parents=True, exist_ok=True)
 
@@ -99,7 +104,7 @@ class Spool:
         folder = self.instances / key.study_instance_uid / key.series_instance_uid
         incoming = self._incoming / uuid.uuid4().hex
         try:
-            _make_durable_folder(folder)
+            self._make_durable(folder)
             _write_durably(incoming, meta, data_set)
             path, duplicate = _give_name(incoming, folder, uid, digest)
         except OSError as error:
@@ -108,6 +113,18 @@ class Spool:
             incoming.unlink(missing_ok=True)
         relative = path.relative_to(self.instances).as_posix()
         return Stored(key, uid, relative, digest, len(data_set), duplicate)
+
+    def _make_durable(self, folder: Path) -> None:
+        """Make a series' folder so that it survives a power cut; others that store into it wait."""
+        with self._lock:
+            if folder in self._durable:
+                return
+            folder.mkdir(parents=True, exist_ok=True)
+            for parent in (folder.parent, folder.parent.parent):
+                _fsync_folder(parent)
+            if len(self._durable) >= _REMEMBERED_FOLDERS:
+                self._durable.clear()
+            self._durable.add(folder)
 
     def series(self) -> Iterator[tuple[SeriesKey, tuple[str, ...]]]:
         """Yield every series in the spool with the relative paths of its files, in name order."""
@@ -167,14 +184,6 @@ def _give_name(incoming: Path, folder: Path, uid: str, digest: str) -> tuple[Pat
 
 def _same_data_set(path: Path, digest: str) -> bool:
     return data_set_digest(path, meta_end(path)) == digest
-
-
-def _make_durable_folder(folder: Path) -> None:
-    if folder.is_dir():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    _fsync_folder(folder.parent)
-    _fsync_folder(folder.parent.parent)
 
 
 def _fsync_folder(folder: Path) -> None:

@@ -191,6 +191,19 @@ def test_a_syntax_that_the_peer_refuses_does_not_hold_up_others(bench: Bench, tm
     assert waiting.last_comment == "the destination takes no such SOP class and transfer syntax"
 
 
+def test_a_file_that_is_gone_does_not_hold_up_others(bench: Bench) -> None:
+    """When somebody emptied the spool behind the node's back, the rest is delivered and the loss is told."""
+    bench.decided(Recipe(n=3), UNDECIDED)
+    [(_, paths)] = bench.spool.series()
+    bench.spool.path(paths[0]).unlink()
+    with listening() as peer:
+        summary = drive(bench, forwarder(bench, peer.port), lambda found: found.sent == 2)
+    assert summary.pending == 1
+    with bench.database.reading() as session:
+        reasons = session.scalars(select(Attempt.comment).where(Attempt.status.is_(None))).all()
+    assert set(reasons) == {"the spool gives no copy: No such file or directory"}
+
+
 def test_one_dead_destination_does_not_delay_another(bench: Bench) -> None:
     """Loops of their own: while one destination swallows connections, the other gets everything."""
     routes = (Route("archive", KEEP), Route("dead", KEEP))

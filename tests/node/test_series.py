@@ -81,6 +81,13 @@ def test_restart_finds_what_the_database_does_not_know(bench: Bench) -> None:
     assert bench.new_tracker().recover() == 0
 
 
+def test_a_damaged_file_does_not_keep_the_node_from_starting(bench: Bench) -> None:
+    """A file that lost its content is told and left; the others are taken up."""
+    [first, *_] = bench.store(Recipe(n=3))
+    bench.spool.path(first.stored.path).write_bytes(b"")
+    assert bench.new_tracker().recover() == 2
+
+
 def test_late_instances_are_due_for_delivery(bench: Bench) -> None:
     """What comes after the decision is registered, gets deliveries, and reopens the series."""
     bench.decided(Recipe(n=2), Outcome(None, (), "test", None, "0"))
