@@ -74,8 +74,8 @@ class Classifier:
         """Return probabilities float32 (n, classes) for n images, in their order; n may be 0.
 
         `images` may be a generator: no more than one batch of them is held at a time. Probabilities
-        are the softmax of the logits divided by the card's temperature, which was fitted so that a
-        confidence of 0.9 is right in nine of ten validation images.
+        are the softmax of the logits divided by the card's temperature, which was fitted on
+        validation subjects to soften, never to sharpen (MODEL_CARD.md says how well they hold).
         """
         network = self._network(modality)
         definition = network.weights.definition

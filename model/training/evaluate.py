@@ -109,12 +109,12 @@ def main() -> None:
     scored = evaluate(chosen.modality, path, chosen.data)
     shown = demonstration.table(chosen.modality, Classifier.load({chosen.modality: path}), chosen.data)
     text = report.tables(chosen.modality, scored) + "\n\n" + shown
-    print(text)
     card = chosen.card or (report.MODEL_CARD if chosen.weights is None else None)
     if card is not None:
         report.insert(card, f"{chosen.modality} figures", text)
         origins = provenance.all_origins(chosen.data, chosen.modality, split.read())
         report.insert(card, f"{chosen.modality} data", provenance.table(origins))
+    print(text)
 
 
 if __name__ == "__main__":
