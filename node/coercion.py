@@ -8,9 +8,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
-from rules.terms import agrees
-
 from node.config import Policy, Relabel
+from rules.terms import agrees
 
 WRITE: Final = "write"
 KEEP: Final = "keep"
