@@ -83,12 +83,12 @@ def flush(
 
 
 @app.command("migrate")
-def migrate_command(config: ConfigOption = Path("node.yaml")) -> None:
+def migrate_command(config: ConfigOption = Path("node.yaml"), as_json: JsonOption = False) -> None:
     """Bring the database's tables up to date; serve does so itself unless told otherwise."""
     with sentences():
         settings = load(config)
         revision = migrate(settings.database.url)
-    print(f"the database is at revision {revision}")
+    print(json.dumps({"revision": revision}) if as_json else f"the database is at revision {revision}")
 
 
 @app.command()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
+from pydicom import config as pydicom_config
 from pydicom.dataset import Dataset
 from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
 from pynetdicom.sop_class import Verification
@@ -25,6 +26,9 @@ _REJECTED_CALLING_AE: Final = (0x01, 0x01, 0x03)
 
 # Every storage SOP class, private and unknown ones too, in the transfer syntax proposed first.
 _config.UNRESTRICTED_STORAGE_SERVICE = True
+
+# The node judges UIDs itself and answers with a status; a warning for each bad value is no use to anybody.
+pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -160,6 +160,21 @@ def test_bad_objects_get_their_status_and_the_association_goes_on(listen: Listen
         assert sender.store(good).status == 0x0000
     assert [path.name for path in node.stored()] == [good.name]
     assert not (tmp_path / "x").exists()
+
+
+def test_a_path_as_uid_in_the_command_is_refused(listen: Listen, tmp_path: Path) -> None:
+    """`../` in command and data set alike gets its status from the node; storescu goes on with the next."""
+    node = listen()
+    recipe = Recipe(seed="climber")
+    uid_sent = recipe.instance_uid(0).encode()
+    [path] = write(tmp_path / "bad", replace(recipe, n=1))
+    climbing = b"../../../../tmp/" + b"1" * (len(uid_sent) - 16)
+    path.write_bytes(path.read_bytes().replace(uid_sent, climbing))
+    [good] = write(tmp_path / "good", Recipe(n=1))
+    result = storescu(node.port, [path, good], "-nh", "-v")
+    assert "Received Store Response (Error: CannotUnderstand)" in result.stderr
+    assert "Received Store Response (Success)" in result.stderr
+    assert [stored.name for stored in node.stored()] == [good.name]
 
 
 def test_a_truncated_object_is_refused(listen: Listen) -> None:
