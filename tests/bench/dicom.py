@@ -3,9 +3,9 @@
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -95,19 +95,36 @@ def forward(folder: Path, files: Sequence[Path], recipe: Recipe, rounds: int) ->
         done = storescu(archive.port, files, "-R", *PDU)
         assert done.returncode == 0, done.stderr
 
-    with opened(folder / "forwarder", _migrated(folder / "forwarder")) as bench:
-        classes = ("chest", "head")
-        certain = np.tile(np.array([1.0, 0.0], np.float32), (recipe.n, 1))
-        positions = np.arange(recipe.n, dtype=np.float64)
-        verdict = decide(Evidence(classes, certain, positions), (), 0.5)
-        route = Route("archive", WRITE)
-        row = bench.decided(recipe, Outcome(verdict, (), None, "d" * 64, "0"), (route,))
-        destination = Destination.model_validate(archive.destination(timeout_s=LOST_S))
-        forwarder = Forwarder(
-            destination, "BODYTAG", bench.database, bench.spool, Modifier("BODYTAG", 1 << 30)
-        )
+    what = (
+        "To one storescp (+B, PDU 128 KiB). The start of storescu's process is included, Python's is not. The "
+        "forwarder writes each copy, sends it and records the delivery, a transaction each. An answer that "
+        f"is lost costs {LOST_S:g} s."
+    )
+    with _forwarder(folder / "forwarder", archive, recipe) as whole:
+        runs = {
+            "storescu": _wall(dcmtk),
+            "node, SCU alone": own(scu),
+            "node, forwarder with relabelled copies and SQLite": whole,
+        }
+        table = interleaved("Forward, one association", what, recipe.n, rounds, runs, "storescu")
+    archive.stop()
+    return table
 
-        def whole() -> Sample:
+
+@contextmanager
+def _forwarder(folder: Path, archive: Archive, recipe: Recipe) -> Iterator[Run]:
+    """Prepare a series with a verdict; each run delivers it again, relabelled."""
+    certain = np.tile(np.array([1.0, 0.0], np.float32), (recipe.n, 1))
+    evidence = Evidence(("chest", "head"), certain, np.arange(recipe.n, dtype=np.float64))
+    outcome = Outcome(decide(evidence, (), 0.5), (), None, "d" * 64, "0")
+    route = Route("archive", WRITE)
+    destination = Destination.model_validate(archive.destination(timeout_s=LOST_S))
+    modifier = Modifier("BODYTAG", 1 << 30)
+    with opened(folder, _migrated(folder)) as bench:
+        row = bench.decided(recipe, outcome, (route,))
+        forwarder = Forwarder(destination, "BODYTAG", bench.database, bench.spool, modifier)
+
+        def run() -> Sample:
             with bench.database.session() as session:
                 armed = resend(session, [row.series_id], None, False, [route], utc_now())
             assert armed == recipe.n
@@ -116,20 +133,9 @@ def forward(folder: Path, files: Sequence[Path], recipe: Recipe, rounds: int) ->
                 forwarder.deliver_due(threading.Event())
             return watch.sample()
 
-        whole()  # what was due from the beginning
-        runs: dict[str, Run] = {
-            "storescu": lambda: Sample(own(dcmtk)().wall_s),
-            "node, SCU alone": own(scu),
-            "node, forwarder with relabelled copies and SQLite": whole,
-        }
-        what = (
-            "To one storescp (+B, PDU 128 KiB). The start of storescu's process is included, Python's is "
-            "not. The forwarder writes each copy, sends it and records the delivery, a transaction each. "
-            f"An answer that is lost costs {LOST_S:g} s."
-        )
-        table = interleaved("Forward, one association", what, recipe.n, rounds, runs, "storescu")
-    archive.stop()
-    return table
+        run()  # what was due from the beginning
+        assert dcmread(archive.files()[0], stop_before_pixels=True).BodyPartExamined == "CHEST"
+        yield run
 
 
 def _migrated(folder: Path) -> str:
