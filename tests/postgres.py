@@ -30,8 +30,17 @@ def _binaries() -> Path:
 
 def _run(*command: str | Path) -> None:
     """Run one of the server's programs, which refuse root, as the user that Debian made for them."""
-    prefix = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    done = subprocess.run([*prefix, *map(str, command)], capture_output=True, text=True, check=False, cwd="/")
+    user = "postgres" if os.geteuid() == 0 else None
+    done = subprocess.run(
+        [*map(str, command)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+        user=user,
+        group=user,
+        extra_groups=[] if user else None,
+    )
     if done.returncode != 0:
         pytest.fail(f"{Path(command[0]).name} failed: {done.stderr.strip() or done.stdout.strip()}")
 
