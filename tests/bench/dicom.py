@@ -96,7 +96,7 @@ def forward(folder: Path, files: Sequence[Path], recipe: Recipe, rounds: int) ->
         assert done.returncode == 0, done.stderr
 
     what = (
-        "To one storescp (+B, PDU 128 KiB). The start of storescu's process is included, Python's is not. The "
+        "To one storescp (+B, PDU 128 KiB). The start of storescu's process counts, Python's does not. The "
         "forwarder writes each copy, sends it and records the delivery, a transaction each. An answer that "
         f"is lost costs {LOST_S:g} s."
     )
