@@ -5,7 +5,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -100,15 +100,15 @@ def forward(folder: Path, files: Sequence[Path], recipe: Recipe, rounds: int) ->
         "forwarder writes each copy, sends it and records the delivery, a transaction each. An answer that "
         f"is lost costs {LOST_S:g} s."
     )
-    with _forwarder(folder / "forwarder", archive, recipe) as whole:
+    with ExitStack() as stack:
+        stack.callback(archive.stop)
+        whole = stack.enter_context(_forwarder(folder / "forwarder", archive, recipe))
         runs = {
             "storescu": _wall(dcmtk),
             "node, SCU alone": own(scu),
             "node, forwarder with relabelled copies and SQLite": whole,
         }
-        table = interleaved("Forward, one association", what, recipe.n, rounds, runs, "storescu")
-    archive.stop()
-    return table
+        return interleaved("Forward, one association", what, recipe.n, rounds, runs, "storescu")
 
 
 @contextmanager

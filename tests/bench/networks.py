@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -19,7 +20,7 @@ from model.read import Image, read_header, read_pixels
 from model.regions import CT_CLASSES
 from tests.bench.measure import Run, Sample, Table, Watch, interleaved, own
 from tests.builders import Recipe, write
-from tests.harness import Archive, RunningNode, free_port, make_node, storescu, wait_until
+from tests.harness import Archive, RunningNode, free_port, make_node, running, storescu, wait_until
 
 
 def inference(files: Sequence[Path], rounds: int) -> Table:
@@ -65,25 +66,24 @@ def _paper() -> Any:
 def end_to_end(folder: Path, recipe: Recipe, rounds: int) -> Table:
     """storescu -> node -> storescp, each round with a series of its own."""
     fresh = count()
-    archive = Archive(folder / "archive", free_port()).start("+xa", "+B", "-pdu", "131072")
     settings: dict[str, Any] = {"classify": {"minimum_confidence": 0.0}, "series": {"stable_age_s": 1}}
-    node = make_node(folder / "node", archive.destination(relabel="always"), **settings).start()
-    _through(
-        node, archive, folder, replace(recipe, n=20, seed="warm")
-    )  # the worker starts, the network compiles
-
-    def run() -> Sample:
-        return _through(node, archive, folder, replace(recipe, seed=f"series{next(fresh)}"))
-
     what = (
         "From storescu's start to the last delivery recorded; the archive is storescp. `stable_age_s: 1` "
         "counts, the worker runs already; every copy is relabelled (`relabel: always`, "
         "`minimum_confidence: 0`). CPU time is that of the node and its worker together."
     )
-    table = interleaved("One CT series end to end", what, recipe.n, rounds, {"node": run})
-    assert node.stop() == 0, node.log.read_text(errors="replace")
-    archive.stop()
-    return table
+    with ExitStack() as stack:
+        archive = Archive(folder / "archive", free_port()).start("+xa", "+B", "-pdu", "131072")
+        stack.callback(archive.stop)
+        described = make_node(folder / "node", archive.destination(relabel="always"), **settings)
+        node = stack.enter_context(running(described))
+
+        def run() -> Sample:
+            return _through(node, archive, folder, replace(recipe, seed=f"series{next(fresh)}"))
+
+        # The first series starts the worker.
+        _through(node, archive, folder, replace(recipe, n=20, seed="first"))
+        return interleaved("One CT series end to end", what, recipe.n, rounds, {"node": run})
 
 
 def _through(node: RunningNode, archive: Archive, folder: Path, recipe: Recipe) -> Sample:
