@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from pydicom.errors import InvalidDicomError
@@ -18,7 +18,8 @@ from node.config import Config, load
 from node.scu import MAXIMUM_CONTEXTS, Context, Peer, PeerError, Sender, connect
 from node.scu import echo as c_echo
 
-NODE = "node"
+NODE: Final = "node"
+_NODE_TIMEOUT_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ def _peer(settings: Config, name: str, calling: str) -> Peer:
     own = settings.receive
     if name == NODE:
         host = "127.0.0.1" if own.host == "0.0.0.0" else own.host  # noqa: S104 - compared, not bound
-        return Peer(own.ae_title, host, own.port, calling or own.ae_title, own.message_timeout_s)
+        return Peer(own.ae_title, host, own.port, calling or own.ae_title, _NODE_TIMEOUT_S)
     found = settings.destination(name)
     title = calling or found.calling_ae_title or own.ae_title
     return Peer(found.ae_title, found.host, found.port, title, found.timeout_s)

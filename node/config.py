@@ -2,7 +2,7 @@
 
 import os
 import re
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -85,6 +85,8 @@ class Caller(_Section):
         if ae_title != self.ae_title:
             return False
         peer = ip_address(address)
+        if isinstance(peer, IPv6Address) and peer.ipv4_mapped is not None:
+            peer = peer.ipv4_mapped  # how IPv4 peers appear to a socket that listens on ::
         return not self.hosts or any(peer in ip_network(host) for host in self.hosts)
 
 
@@ -99,7 +101,6 @@ class Receive(_Section):
     maximum_associations: Annotated[int, Field(ge=1)] = 100
     maximum_pdu_bytes: Annotated[int, Field(ge=4096, le=1048576)] = 131072
     association_timeout_s: Seconds = 15
-    message_timeout_s: Seconds = 60
     idle_timeout_s: Seconds = 300
     maximum_inflated_bytes: ByteSize = ByteSize(512 * 1024**2)
 

@@ -16,6 +16,9 @@ from node.encoded import EncodedError
 IMPLEMENTATION_CLASS_UID: Final = UID("2.25.272302374943866209741846912012358241621")
 """The node's own (0002,0012): a UUID-derived UID (PS3.5 B.2)."""
 
+IMPLEMENTATION_VERSION_NAME: Final = f"BODYTAG_{version.VERSION}"[:16]
+"""(0002,0013), also told in every association (PS3.7 D.3.3.2)."""
+
 _META = struct.Struct("<HH2sHI")
 
 
@@ -36,7 +39,7 @@ class Meta:
         meta.MediaStorageSOPInstanceUID = UID(self.sop_instance_uid)
         meta.TransferSyntaxUID = UID(self.transfer_syntax_uid)
         meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
-        meta.ImplementationVersionName = f"BODYTAG_{version.VERSION}"[:16]
+        meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
         meta.SourceApplicationEntityTitle = self.source_ae_title
         out = DicomBytesIO()
         out.write(b"\0" * 128 + b"DICM")

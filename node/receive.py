@@ -14,7 +14,7 @@ from pynetdicom.transport import ThreadedAssociationServer
 
 from node.config import Receive
 from node.identify import check_command, identify
-from node.part10 import IMPLEMENTATION_CLASS_UID, Meta
+from node.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Meta
 from node.scu import no_delay
 from node.spool import SeriesKey, Spool, Stored
 from node.status import CANNOT_UNDERSTAND, ERROR_COMMENT_CHARACTERS, SUCCESS, Rejection
@@ -64,13 +64,13 @@ class Receiver:
         config = self._config
         ae = AE(ae_title=config.ae_title)
         ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+        ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         ae.supported_contexts = AllStoragePresentationContexts
         ae.add_supported_context(Verification)
         ae.require_called_aet = True
         ae.maximum_associations = config.maximum_associations
         ae.maximum_pdu_size = config.maximum_pdu_bytes
         ae.acse_timeout = config.association_timeout_s
-        ae.dimse_timeout = config.message_timeout_s
         ae.network_timeout = config.idle_timeout_s
         handlers = [
             (evt.EVT_CONN_OPEN, no_delay),

@@ -79,6 +79,8 @@ def _pieces(data: Buffer, work: DeliveryWork, modifier: Modifier) -> Iterator[Bu
         return None
     if _text(data, found, BODY_PART) == work.term:
         return None
+    if not work.paired and _text(data, found, LATERALITY) in ("L", "R"):
+        return None  # a late instance with a side, in a series whose term has none: for a person
     if any(found[tag].vr == b"UN" for tag in (ORIGINAL_ATTRIBUTES, CONTRIBUTING_EQUIPMENT) if tag in found):
         return None  # items inside UN are encoded otherwise; appending would mix the two
     return splice(data, found, _changes(data, found, work, modifier, syntax), syntax)

@@ -12,7 +12,8 @@ from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import Verification
 
-from node.part10 import IMPLEMENTATION_CLASS_UID
+from node.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from node.turnstile import Turnstile
 
 # A file is sent in pieces and never parsed: what is stored is what goes out.
 _config.STORE_SEND_CHUNKED_DATASET = True
@@ -52,8 +53,9 @@ class Answer:
 class Sender:
     """An established association; made by `connect`."""
 
-    def __init__(self, association: Association) -> None:
+    def __init__(self, association: Association, turnstile: Turnstile) -> None:
         self._association = association
+        self._turnstile = turnstile
         self._accepted = {
             (str(context.abstract_syntax), str(context.transfer_syntax[0]))
             for context in association.accepted_contexts
@@ -66,7 +68,7 @@ class Sender:
 
     def store(self, path: Path) -> Answer:
         """Send one Part 10 file by C-STORE; raises PeerError when no answer comes."""
-        if not self._association.is_established:
+        if not self._turnstile.data_transfer:
             raise PeerError("the destination ended the association")
         self._message_id = self._message_id % 65535 + 1
         try:
@@ -93,6 +95,7 @@ def connect(peer: Peer, contexts: Collection[Context]) -> Iterator[Sender]:
     """
     ae = AE(ae_title=peer.calling_ae_title)
     ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = peer.timeout_s
     proposed = [build_context(abstract, transfer) for abstract, transfer in sorted(contexts)]
     association = ae.associate(
@@ -105,11 +108,13 @@ def connect(peer: Peer, contexts: Collection[Context]) -> Iterator[Sender]:
     )
     if not association.is_established:
         raise PeerError(_why(association, peer))
+    turnstile = Turnstile(association)
     try:
-        yield Sender(association)
+        yield Sender(association, turnstile)
     finally:
-        if association.is_established:
+        if turnstile.data_transfer:
             association.release()
+        turnstile.open()
 
 
 def echo(peer: Peer) -> int:

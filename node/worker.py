@@ -54,6 +54,8 @@ def main(connection: Connection, config: Config) -> None:
         try:
             classify_series(series_id, config, database, spool, classifier, _pulse(connection))
             connection.send("")
+        except BrokenPipeError:
+            return  # the node is gone; the next one does this series again
         except Exception as error:
             log.exception("a series could not be classified", series_id=series_id)
             connection.send(f"{type(error).__name__}: {error}")

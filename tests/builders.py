@@ -78,7 +78,7 @@ class Recipe:
 
     def instance_uid(self, index: int) -> str:
         """SOP Instance UID of image `index`."""
-        return uid.generate_uid(entropy_srcs=["instance", self.modality, self.seed, str(index)])
+        return uid.generate_uid(entropy_srcs=["instance", self.modality, self.seed, f"/{index}"])
 
 
 def dataset(recipe: Recipe, index: int = 0) -> Dataset:

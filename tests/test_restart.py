@@ -6,15 +6,23 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pydicom import dcmread
 
 from db.queries import SeriesRow
 from node.part10 import meta_end
-from tests.builders import Recipe, write
+from tests.builders import Recipe, blob, write
 from tests.harness import DEADLINE_S, Archive, RunningNode, free_port, make_node, storescu, wait_until
 
-RECIPE = Recipe(n=30, rows=128, columns=128, body_part=None)
+
+def same(_index: int, rows: int, columns: int) -> NDArray[np.uint16]:
+    """Draw the same image for every index, so that the whole series is one region, whichever."""
+    return blob(0, rows, columns)
+
+
+RECIPE = Recipe(n=30, rows=128, columns=128, body_part="HAND", pixels=same)
 
 
 class Line:
@@ -23,7 +31,11 @@ class Line:
     def __init__(self, folder: Path) -> None:
         self.files = write(folder / "in", RECIPE)
         self.archive = Archive(folder / "archive", free_port())
-        self.node: RunningNode = make_node(folder / "node", self.archive.destination())
+        self.node: RunningNode = make_node(
+            folder / "node",
+            self.archive.destination(relabel="always"),
+            classify={"minimum_confidence": 0.0},
+        )
 
     def send(self) -> None:
         """Send the series; every instance must be acknowledged."""
@@ -47,6 +59,8 @@ class Line:
             copies.setdefault(copy.SOPInstanceUID, set()).add(path.read_bytes()[meta_end(path) :])
         assert set(copies) == set(sent)
         assert all(len(contents) == 1 for contents in copies.values()), "a copy was sent with other content"
+        expected = row.term or "HAND"
+        assert {dcmread(path).BodyPartExamined for path in self.archive.files()} == {expected}
         return row
 
     def kill_and_restart(self) -> None:
@@ -121,6 +135,7 @@ def test_killed_after_the_decision(line: Line) -> None:
     line.node.start()
     line.send()
     [before] = line.node.wait_for_state("classified")
+    assert before.term is not None
     line.start_archive()
     line.kill_and_restart()
     after = line.finish()

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,19 @@ def test_same_numbers_after_saving_and_loading(tmp_path: Path) -> None:
     found = Classifier.load({"CT": path}).predict("CT", images)
     assert np.allclose(found.probabilities, expected, atol=2e-3)
     assert found.weights_digest == file_digest(path)
+
+
+def test_network_gets_the_preprocessing_of_its_card(tmp_path: Path) -> None:
+    """Weights trained on the body alone are served the body alone: a wide border of air changes nothing."""
+    definition = replace(TINY, preprocessing="body")
+    path = tmp_path / "ct.npz"
+    save(path, build(definition), definition, {"modality": "CT", "temperature": 1.0})
+    values = np.full((64, 64), -1000, np.float32)
+    values[20:40, 16:44] = np.random.default_rng(0).normal(40, 200, (20, 28))
+    wide = np.pad(values, 40, constant_values=-1000)
+    pair = [Image(image, np.ones(image.shape, np.bool_), (1.0, 1.0)) for image in (values, wide)]
+    found = Classifier.load({"CT": path}).predict("CT", pair).probabilities
+    assert np.array_equal(found[0], found[1])
 
 
 def test_temperature_softens() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from model.networks import NETWORKS, PAPER, SMALL, Definition, build, default
+from model.preprocess import WHOLE
 from model.regions import CLASSES
 
 
@@ -46,3 +47,12 @@ def test_senseless_definitions_are_refused(size: int, channels: int) -> None:
     """A network of two channels or of sixteen pixels cannot be defined."""
     with pytest.raises(ValueError, match="does not define"):
         Definition(SMALL, CLASSES["CT"], size=size, channels=channels)
+
+
+def test_old_cards_mean_the_whole_image() -> None:
+    """A card written before preprocessings had names reads as the whole image; an unknown name is refused."""
+    plain = default(SMALL, CLASSES["CT"]).as_json()
+    del plain["preprocessing"]
+    assert Definition.from_json(plain).preprocessing == WHOLE
+    with pytest.raises(ValueError, match="whole, body"):
+        Definition.from_json({**plain, "preprocessing": "legs"})

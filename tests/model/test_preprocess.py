@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from model.preprocess import fitted_shape, network_input, normalise
+from model.preprocess import BODY, WHOLE, body_box, fitted_shape, network_input, normalise
 
 
 def picture(rows: int = 60, columns: int = 80, seed: int = 0) -> NDArray[np.float32]:
@@ -110,3 +110,79 @@ def test_shapes_must_agree() -> None:
     """A mask of another shape is an error, not a broadcast."""
     with pytest.raises(ValueError, match="has no meaning"):
         network_input(picture(), np.ones((3, 3), np.bool_), 16)
+
+
+def small_body(bright: float = 50.0) -> NDArray[np.float32]:
+    """Return a disc of 40 pixels' diameter, off-centre in 200 x 300 pixels of air with noise."""
+    v, u = np.ogrid[:200, :300]
+    noise = np.random.default_rng(1).normal(0, 10, (200, 300))
+    return (np.where((v - 60) ** 2 + (u - 220) ** 2 < 400, bright, -1000.0) + noise).astype(np.float32)
+
+
+def test_body_fills_the_square() -> None:
+    """A small body in a large field of view is cut out with a margin, and fills most of the input."""
+    values = small_body()
+    top, bottom, left, right = body_box(values, everywhere(values))
+    assert 32 <= top <= 40 < 80 <= bottom <= 88
+    assert 192 <= left <= 200 < 240 <= right <= 248
+    made = network_input(values, everywhere(values), 64, preprocessing=BODY)[:, :, 0]
+    whole = network_input(values, everywhere(values), 64)[:, :, 0]
+    assert (made > 0).mean() > 10 * (whole > 0).mean()
+
+
+def test_whole_is_the_default() -> None:
+    """Weights whose card names no preprocessing are served with the whole image, as ever."""
+    values = small_body()
+    mask = everywhere(values)
+    assert np.array_equal(network_input(values, mask, 64), network_input(values, mask, 64, 1.0, WHOLE))
+
+
+def test_second_leg_stays_and_a_speck_goes() -> None:
+    """Parts of a tenth of the largest one's area are kept, a cable beside the patient is not."""
+    values = small_body()
+    values[40:80, 20:50] = 50.0
+    values[180:186, 280:286] = 50.0
+    top, bottom, left, right = body_box(values, everywhere(values))
+    assert left <= 20
+    assert right < 280
+    assert bottom < 180
+    assert top <= 40
+
+
+def test_grey_bands_are_cut_away() -> None:
+    """Bands of one grey beside and above an image change nothing of the input."""
+    values = small_body()
+    banded = np.pad(values, ((0, 0), (30, 50)), constant_values=-400.0)
+    banded = np.pad(banded, ((7, 0), (0, 0)), constant_values=-500.0)
+    plain = network_input(values, everywhere(values), 64, preprocessing=BODY)
+    assert np.array_equal(network_input(banded, everywhere(banded), 64, preprocessing=BODY), plain)
+
+
+def test_padding_does_not_move_the_box() -> None:
+    """Padding pixels count as air, whatever number stands in them."""
+    values = small_body()
+    valid = everywhere(values)
+    valid[120:] = False
+    padded = np.where(valid, values, np.float32(32767))
+    assert body_box(padded, valid) == body_box(np.where(valid, values, values[valid].min()), valid)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 5))
+def test_box_lies_inside_of_any_image(rows: int, columns: int, seed: int) -> None:
+    """Whatever the image holds, the box is not empty and does not leave it."""
+    rng = np.random.default_rng(seed)
+    values = (rng.random((rows, columns)) < 0.02 * seed).astype(np.float32)
+    top, bottom, left, right = body_box(values, rng.random((rows, columns)) < 0.9)
+    assert 0 <= top < bottom <= rows
+    assert 0 <= left < right <= columns
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(0.01, 100), st.floats(-5000, 5000))
+def test_box_does_not_depend_on_units(factor: float, offset: float) -> None:
+    """Scale and offset move the box by a pixel of the small copy at most."""
+    values = small_body()
+    other = (values * np.float32(factor) + np.float32(offset)).astype(np.float32)
+    boxes = [body_box(image, everywhere(image)) for image in (values, other)]
+    assert np.abs(np.subtract(boxes[0], boxes[1])).max() <= 4

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model.training import compare
 from model.training.evaluate import Scored
 from model.training.metrics import (
     ADJACENT,
@@ -134,3 +135,32 @@ def test_temperature_never_sharpens() -> None:
     logits = np.tile(np.array([[1.0, 0.0, 0.0]]), (50, 1))
     found = fit_temperature(logits, np.zeros(50, np.int64), [f"s{i}" for i in range(50)])
     assert found == pytest.approx(1.0, abs=1e-3)
+
+
+def test_paired_differences_by_hand() -> None:
+    """One subject's neck no longer taken for a foot: accuracy gains a quarter, grave errors lose one."""
+    better = outcome(
+        *(("a", "head", "head"), ("a", "head", "neck"), ("b", "neck", "neck"), ("b", "neck", "neck"))
+    )
+    found = {row.measure: row for row in compare.differences(FOUR, better)}
+    accuracy, grave = found["accuracy"], found["neither theirs nor adjacent"]
+    assert [accuracy.before, accuracy.after] == pytest.approx([0.5, 0.75])
+    assert accuracy.change.value == pytest.approx(0.25)
+    # drawn twice, subject b gains half of the slices; not drawn at all, nothing changes
+    assert [accuracy.change.low, accuracy.change.high] == pytest.approx([0.0, 0.5])
+    assert grave.change.value == pytest.approx(-0.25)
+    assert "| evaluation | accuracy | 50.0 | 75.0 | +25.0 (+0.0 to +50.0) |" in compare.table(
+        {"evaluation": tuple(found.values())}
+    )
+
+
+def test_nothing_differs_from_itself() -> None:
+    """An outcome compared with itself changes by nothing, with an interval of no width."""
+    for row in compare.differences(FOUR, FOUR):
+        assert (row.change.value, row.change.low, row.change.high) == (0.0, 0.0, 0.0)
+
+
+def test_other_slices_are_not_compared() -> None:
+    """Outcomes of different slices are an error, not a difference."""
+    with pytest.raises(ValueError, match="same slices"):
+        compare.differences(FOUR, outcome(("a", "head", "head")))

@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 from model.regions import CT_CLASSES
 from model.training import augment, looks
 from model.training.bodies import Body, Landmarks, Site, all_sites, centre_line, load_bodies
-from model.training.synthesis import HOUNSFIELD, TISSUES, draw, hounsfield_table, mr_from_ct, mr_table
+from model.training.synthesis import (
+    HOUNSFIELD,
+    TISSUES,
+    _oblique,
+    draw,
+    hounsfield_table,
+    mr_from_ct,
+    mr_table,
+)
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"
 needs_data = pytest.mark.skipif(
@@ -93,6 +101,30 @@ def test_parts_out_of_view_are_air() -> None:
     values = draw(body, hand, "CT", np.random.default_rng(0)).values
     # a hand of 20 mm in a window a little wider than it; the trunk would fill 120 mm
     assert (values > -500).sum() < 60
+
+
+def test_limbs_are_cut_obliquely() -> None:
+    """An arm cut at a slant shows longer than it is deep in some draws; what is not in view is air."""
+    body = person()
+    lone = Body("arm", np.where(body.part == 2, 3, 5).astype(np.uint8), body.part, 10.0, body.sites)
+    rng = np.random.default_rng(0)
+    cuts = [_oblique(lone, only(body.sites, "arm"), 112, (2,), 2, rng) for _ in range(20)]
+    assert all(cut.shape == (2, 41, 41) and set(np.unique(cut)) == {0, 3} for cut, _ in cuts)
+    lengths = [int(cut[0].any(axis=1).sum()) for cut, _ in cuts]
+    assert min(lengths) >= 14
+    assert max(lengths) >= 18
+    for _, (top, left, bottom, right) in cuts:
+        assert top < 20 < bottom
+        assert left < 20 < right
+
+
+def test_diffusion_maps_have_holes() -> None:
+    """Where there was little signal an apparent diffusion map holds exactly nothing."""
+    smooth = np.tile(np.linspace(0.1, 1.0, 80, dtype=np.float32), (80, 1))
+    cut = looks._diffusion_map(smooth, np.random.default_rng(0))
+    assert cut.shape == smooth.shape
+    assert 0.2 < (cut == 0).mean() < 0.75
+    assert cut[:, 70:].mean() > 0.5
 
 
 def test_field_of_view_follows_the_spine() -> None:

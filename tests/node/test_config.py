@@ -143,5 +143,6 @@ def test_callers_are_admitted_by_title_and_address(tmp_path: Path) -> None:
     """Both the AE title and, where networks are listed, the address must fit."""
     [caller] = load(write(tmp_path, GOOD)).receive.callers
     assert caller.admits("CT1", "10.9.9.9")
+    assert caller.admits("CT1", "::ffff:10.9.9.9")
     assert not caller.admits("CT2", "10.9.9.9")
     assert not caller.admits("CT1", "192.168.0.1")

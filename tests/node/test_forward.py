@@ -1,5 +1,7 @@
 """Tests of delivery, against dcmtk's storescp and a storage SCP that answers what the test wants."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from sqlalchemy import select
 from db.records import Outcome, Route
 from db.rows import DeliverySummary
 from db.tables import Attempt
+from node import scu
 from node.backoff import pause_s
 from node.coercion import KEEP, WRITE
 from node.config import Destination, Retry
@@ -25,7 +28,7 @@ from node.part10 import meta_end
 from node.relabel import Modifier
 from rules.decide import decide
 from rules.verdict import Evidence
-from tests.builders import Recipe
+from tests.builders import Recipe, write
 from tests.harness import Archive, free_port, wait_until
 from tests.node.bench import Bench, opened
 
@@ -231,6 +234,36 @@ def _swallowing() -> Iterator[int]:
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield int(server.getsockname()[1])
+
+
+def test_no_answer_is_lost_in_a_long_association(tmp_path: Path) -> None:
+    """Two thousand instances in one association, with other work on the cores, are all answered."""
+    [path] = write(tmp_path / "in", Recipe(n=1, rows=16, columns=16))
+    archive = Archive(tmp_path / "archive", free_port()).start("+B")
+    peer = scu.Peer("ARCHIVE", "127.0.0.1", archive.port, "TEST", 5)
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    try:
+        with scu.connect(peer, [(uid.CTImageStorage, uid.ExplicitVRLittleEndian)]) as sender:
+            answers = {sender.store(path).status for _ in range(2000)}
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+        archive.stop()
+    assert answers == {0}
+
+
+def test_a_peer_that_aborts_between_instances_is_noticed(tmp_path: Path) -> None:
+    """After an abort the next instance fails at once with a sentence, not after a timeout."""
+    [path] = write(tmp_path / "in", Recipe(n=1))
+    archive = Archive(tmp_path / "archive", free_port()).start()
+    peer = scu.Peer("ARCHIVE", "127.0.0.1", archive.port, "TEST", 3600)
+    with scu.connect(peer, [(uid.CTImageStorage, uid.ExplicitVRLittleEndian)]) as sender:
+        assert sender.store(path).status == 0
+        archive.stop()
+        wait_until(lambda: not sender._turnstile.data_transfer, "the end of the connection is seen")
+        with pytest.raises(scu.PeerError, match="ended the association"):
+            sender.store(path)
 
 
 def test_pauses_double_up_to_the_maximum_with_jitter() -> None:

@@ -172,6 +172,7 @@ def test_relabelling_again_changes_nothing(tmp_path: Path) -> None:
         ({}, {"policy": KEEP}),
         ({}, {"term": None}),
         ({"modality": "US"}, {}),
+        ({"overrides": {"Laterality": "L"}}, {}),
         ({"overrides": {"DigitalSignaturesSequence": [Dataset()]}}, {}),
     ],
 )
