@@ -152,7 +152,7 @@ def _input(image: Image, definition: Definition) -> NDArray[np.float32]:
     row_mm, column_mm = image.spacing_mm or (1.0, 1.0)
     # a spacing that cannot be true (zero, negative, wildly oblong) counts as square
     aspect = row_mm / column_mm if column_mm > 0 and 0.1 < row_mm / column_mm < 10.0 else 1.0
-    grey = network_input(image.values, image.valid, definition.size, aspect)
+    grey = network_input(image.values, image.valid, definition.size, aspect, definition.preprocessing)
     return np.repeat(grey, definition.channels, axis=2)
 
 

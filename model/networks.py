@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from model.preprocess import PREPROCESSINGS, WHOLE
+
 SMALL: Final = "small_residual"
 PAPER: Final = "resnet50v2"
 
@@ -19,6 +21,8 @@ class Definition:
     `network` is a name in NETWORKS; the input is (size, size, channels), the one grey channel is
     repeated where `channels` is 3; the output is one logit per class, in the order of `classes`.
     `widths` and `blocks` (residual blocks a stage) concern the small residual network alone.
+    `preprocessing` (model/preprocess.py) is what it was trained with; cards that do not name one mean
+    the whole image.
     """
 
     network: str
@@ -28,6 +32,7 @@ class Definition:
     widths: tuple[int, ...] = (24, 48, 96, 192)
     blocks: int = 2
     dropout: float = 0.2
+    preprocessing: str = WHOLE
 
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
@@ -36,6 +41,10 @@ class Definition:
             )
         if self.channels not in (1, 3) or self.size < 32 or len(self.classes) < 2:
             raise ValueError(f"{self} does not define a network")
+        if self.preprocessing not in PREPROCESSINGS:
+            raise ValueError(
+                f"no preprocessing is called {self.preprocessing!r}; there are {', '.join(PREPROCESSINGS)}"
+            )
 
     def as_json(self) -> dict[str, object]:
         """Return the definition as plain values for the card."""
@@ -52,6 +61,7 @@ class Definition:
             widths=tuple(int(width) for width in plain["widths"]),
             blocks=int(plain["blocks"]),
             dropout=float(plain["dropout"]),
+            preprocessing=str(plain.get("preprocessing", WHOLE)),
         )
 
 

@@ -4,6 +4,10 @@ Clip to mean ± 4 standard deviations, (x - mean) / (2 std), aspect ratio kept, 
 Padding pixels enter neither mean nor std. Two choices go beyond the paper, both against a border that
 becomes a feature: the square is filled up with the value of air (the darkest valid pixel after
 normalisation) instead of zero, and padding pixels inside the image get that value too.
+
+Two preprocessings exist, and a network's definition names the one it was trained with: `whole` takes
+the image as it is, `body` first cuts it down to the body, so that a hand in a field of view made for
+a trunk fills the square as well, and neither air nor a viewer's grey bands enter mean and std.
 """
 
 from typing import Final
@@ -15,18 +19,40 @@ from numpy.typing import NDArray
 CLIP_STD: Final = 4.0
 SCALE_STD: Final = 2.0
 
+WHOLE: Final = "whole"
+BODY: Final = "body"
+PREPROCESSINGS: Final = (WHOLE, BODY)
+
+BOX_SIZE: Final = 128
+"""Longer side, in pixels, of the copy in which the body is looked for."""
+BODY_LEVEL: Final = 0.15
+"""What is brighter than this share of the way from the darkest value to the 99th percentile is body."""
+COMPANION: Final = 0.1
+"""A separate part counts if it has this share of the largest part's area: the other leg, not a tube."""
+MARGIN: Final = 0.05
+SMALLEST: Final = 0.12
+"""Margin round the body, by its longer side; and the least side of the box, by the image's longer one."""
+
 
 def network_input(
-    values: NDArray[np.float32], valid: NDArray[np.bool_], size: int, aspect: float = 1.0
+    values: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    size: int,
+    aspect: float = 1.0,
+    preprocessing: str = WHOLE,
 ) -> NDArray[np.float32]:
     """Return the float32 (size, size, 1) input of one image, values within about -2..2.
 
     `values` is (rows, columns), `valid` of the same shape and False where padding lies. `aspect` is
     the pixel's height divided by its width (row spacing / column spacing). An image without a valid
-    pixel, or with one single value, becomes zeros. Raises ValueError unless both are 2D and alike.
+    pixel, or with one single value, becomes zeros. `preprocessing` is one of PREPROCESSINGS. Raises
+    ValueError unless values and mask are 2D and alike.
     """
     if values.ndim != 2 or values.shape != valid.shape or 0 in values.shape:
         raise ValueError(f"image of shape {values.shape} with a mask of shape {valid.shape} has no meaning")
+    if preprocessing == BODY:
+        top, bottom, left, right = body_box(values, valid)
+        values, valid = values[top:bottom, left:right], valid[top:bottom, left:right]
     grey = normalise(values, valid)
     return _into_square(grey, size, aspect, float(grey.min()))[:, :, np.newaxis]
 
@@ -47,6 +73,76 @@ def normalise(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[
     filled = values if everything else np.where(usable, values, np.float32(air))
     clipped = np.clip(filled, low, high)
     return ((clipped - mean) / (SCALE_STD * std)).astype(np.float32)
+
+
+Box = tuple[int, int, int, int]
+"""A part of an image: top, bottom, left, right in pixels, bottom and right exclusive."""
+
+
+def body_box(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> Box:
+    """Return where the body lies in an image (rows, columns), with a margin; the whole image in doubt.
+
+    Bands of one value at the border go first, then what is dark. Padding and air may have any value
+    below the body's; in an image whose body is darker than its surroundings nothing is cut away.
+    """
+    usable = valid & np.isfinite(values)
+    if not usable.any():
+        return 0, values.shape[0], 0, values.shape[1]
+    lowest = values.min() if usable.all() else values[usable].min()
+    filled = np.where(usable, values, np.float32(lowest))
+    top, bottom, left, right = _without_bands(filled)
+    inner = _bright_box(filled[top:bottom, left:right])
+    return top + inner[0], top + inner[1], left + inner[2], left + inner[3]
+
+
+def _without_bands(values: NDArray[np.float32]) -> Box:
+    """Leave out border rows and columns that hold one value each, as viewers and reformatting add."""
+    top, bottom, left, right = 0, values.shape[0], 0, values.shape[1]
+    tolerance = 0.004 * (float(values.max()) - float(values.min()))
+    for _ in range(2):  # bands above reach over those beside, or the other way round
+        for axis in (0, 1):
+            inside = values[top:bottom, left:right]
+            lively = np.flatnonzero(np.ptp(inside, axis=axis) > tolerance)
+            if lively.size == 0:
+                return 0, values.shape[0], 0, values.shape[1]
+            first, last = int(lively[0]), int(lively[-1]) + 1
+            if axis == 0:
+                left, right = left + first, left + last
+            else:
+                top, bottom = top + first, top + last
+    return top, bottom, left, right
+
+
+def _bright_box(values: NDArray[np.float32]) -> Box:
+    """Return the box round everything that is not dark, small parts left out.
+
+    A patient table may stay in it: it is often joined to the body, or as large as a limb.
+    """
+    rows, columns = values.shape
+    scale = min(1.0, BOX_SIZE / max(rows, columns))
+    shape = max(1, round(columns * scale)), max(1, round(rows * scale))
+    small = cv2.blur(cv2.resize(values, shape, interpolation=cv2.INTER_AREA), (3, 3))
+    low, high = float(small.min()), float(np.quantile(small, 0.99))
+    bright = (small > low + BODY_LEVEL * (high - low)).astype(np.uint8)
+    opened = cv2.morphologyEx(bright, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    count, _, parts, _ = cv2.connectedComponentsWithStats(opened)
+    if count < 2:
+        return 0, rows, 0, columns
+    areas = parts[1:, cv2.CC_STAT_AREA]
+    kept = parts[1:][areas >= COMPANION * areas.max()].astype(np.float64)
+    left, top = kept[:, cv2.CC_STAT_LEFT].min(), kept[:, cv2.CC_STAT_TOP].min()
+    right = (kept[:, cv2.CC_STAT_LEFT] + kept[:, cv2.CC_STAT_WIDTH]).max()
+    bottom = (kept[:, cv2.CC_STAT_TOP] + kept[:, cv2.CC_STAT_HEIGHT]).max()
+    margin = 1.0 + MARGIN * max(right - left, bottom - top)
+    least = SMALLEST * max(small.shape)
+    vertical = _widened(top - margin, bottom + margin, least, rows, rows / small.shape[0])
+    return (*vertical, *_widened(left - margin, right + margin, least, columns, columns / small.shape[1]))
+
+
+def _widened(first: float, last: float, least: float, length: int, scale: float) -> tuple[int, int]:
+    """Return a range as pixels of the full image: at least so wide, and inside of 0..length."""
+    missing = max(0.0, least - (last - first)) / 2
+    return max(0, int((first - missing) * scale)), min(length, int(np.ceil((last + missing) * scale)))
 
 
 def fitted_shape(rows: int, columns: int, size: int, aspect: float = 1.0) -> tuple[int, int]:

@@ -16,10 +16,15 @@ CANVAS = 160
 
 @dataclass(frozen=True)
 class Freedom:
-    """How far the field of view may go: `closest` relative side of a small one, any rotation or not."""
+    """How far the field of view may go: `closest` relative side of a small one, any rotation or not.
+
+    `close` is the share of small fields of view, `deform` the strength of the smooth deformation.
+    """
 
     closest: float = 0.45
     any_turn: bool = False
+    close: float = 0.3
+    deform: float = 0.05
 
 
 LIMBS = frozenset({"thigh", "knee", "calf", "foot", "arm", "elbow", "forearm", "hand"})
@@ -29,7 +34,7 @@ SMALL_FIELDS = frozenset({"cspine", "tspine", "lspine", "shoulder"})
 def freedom(label: str) -> Freedom:
     """Return how the images of a region may be cropped and turned without changing the region."""
     if label in LIMBS:
-        return Freedom(0.6, any_turn=True)
+        return Freedom(0.5, any_turn=True, close=0.4, deform=0.08)
     return Freedom(0.8) if label in SMALL_FIELDS else Freedom()
 
 
@@ -43,7 +48,7 @@ def reframe(
     """Resample a random field of view near `field` (top, left, bottom, right): rotated, sheared, deformed."""
     height, width = max(8.0, field[2] - field[0]), max(8.0, field[3] - field[1])
     kind = rng.random()
-    if kind < 0.3:
+    if kind < free.close:
         zoom = rng.uniform(free.closest, 0.9)
     else:
         zoom = rng.uniform(0.85, 1.2) if kind < 0.8 else rng.uniform(1.2, 1.8)
@@ -57,7 +62,9 @@ def reframe(
         half_y, half_x = (half_y, half_x * longer) if rng.random() < 0.7 else (half_y * longer, half_x)
     centre_y = 0.5 * (field[0] + field[2]) + rng.uniform(-play, play) * height
     centre_x = 0.5 * (field[1] + field[3]) + rng.uniform(-play, play) * width
-    return _resample(values, (centre_y, centre_x), (half_y, half_x), air, _turn(free, rng), rng)
+    return _resample(
+        values, (centre_y, centre_x), (half_y, half_x), air, (_turn(free, rng), free.deform), rng
+    )
 
 
 def _turn(free: Freedom, rng: np.random.Generator) -> float:
@@ -71,14 +78,15 @@ def _resample(
     centre: tuple[float, float],
     half: tuple[float, float],
     air: float,
-    angle: float,
+    bend: tuple[float, float],
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
+    angle, deform = bend
     longest = max(half)
     rows, columns = (max(16, round(CANVAS * side / longest)) for side in half)
     v, u = np.meshgrid(np.linspace(-1, 1, rows), np.linspace(-1, 1, columns), indexing="ij")
     if rng.random() < 0.5:  # a smooth deformation stands for other people
-        push = rng.normal(0, 0.05, (2, 4, 4)).astype(np.float32)
+        push = rng.normal(0, deform, (2, 4, 4)).astype(np.float32)
         v = v + cv2.resize(push[0], (columns, rows), interpolation=cv2.INTER_CUBIC)
         u = u + cv2.resize(push[1], (columns, rows), interpolation=cv2.INTER_CUBIC)
     y, x = v * half[0], u * half[1]

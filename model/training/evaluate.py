@@ -4,7 +4,8 @@
 
 `evaluation` are whole sources held out (`use=eval`), `validation` subjects of the training sources.
 The temperature is fitted on the validation subjects alone. Writes the figures into the card of the
-weights and the tables into MODEL_CARD.md.
+weights and the tables into MODEL_CARD.md. `--compare earlier.npz` scores other weights beside them, on
+the same slices, and writes the paired differences.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import numpy as np
 from model.classify import SHIPPED, Classifier
 from model.read import Image
 from model.regions import CLASSES
-from model.training import demonstration, provenance, report, split
+from model.training import compare, demonstration, provenance, report, split
 from model.training.data import DATA, Sample
 from model.training.metrics import Figures, Outcome, figures, fit_temperature
 from model.training.sampler import part_samples
@@ -66,6 +67,17 @@ def score(part: str, found: Outcome, samples: Sequence[Sample]) -> Scored:
     return Scored(part, figures(found), float(np.mean(either)), sources)
 
 
+def compared(modality: str, earlier: Path, path: Path, data: Path) -> str:
+    """Return the table of differences between two weights on both parts."""
+    before, after = Classifier.load({modality: earlier}), Classifier.load({modality: path})
+    rows = {}
+    for part in PARTS:
+        samples = part_samples(data, modality, CLASSES[modality], split.read(), part)
+        old, new = (outcome(one, modality, samples) for one in (before, after))
+        rows[part] = compare.differences(old, new)
+    return compare.table(rows)
+
+
 def calibrate(path: Path, found: Outcome) -> float:
     """Fit the temperature on an outcome of the validation part, write it into the card, return it."""
     card = read_card(path)
@@ -104,6 +116,7 @@ def main() -> None:
     parser.add_argument(
         "--card", type=Path, help="the model card to write; MODEL_CARD.md for shipped weights"
     )
+    parser.add_argument("--compare", type=Path, help="earlier weights to compare with, slice by slice")
     chosen = parser.parse_args()
     path = chosen.weights or SHIPPED[chosen.modality]
     scored = evaluate(chosen.modality, path, chosen.data)
@@ -115,6 +128,11 @@ def main() -> None:
         origins = provenance.all_origins(chosen.data, chosen.modality, split.read())
         report.insert(card, f"{chosen.modality} data", provenance.table(origins))
     print(text)
+    if chosen.compare is not None:
+        changes = compared(chosen.modality, chosen.compare, path, chosen.data)
+        if card is not None:
+            report.insert(card, f"{chosen.modality} comparison", changes)
+        print(changes)
 
 
 if __name__ == "__main__":

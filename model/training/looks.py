@@ -57,12 +57,30 @@ def mr_look(values: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
         sigma = rng.uniform(0.005, 0.08)
         noise = rng.normal(0, sigma, (2, rows, columns)).astype(np.float32)
         scaled = np.hypot(scaled + noise[0], noise[1])
+    if rng.random() < 0.08:
+        scaled = _diffusion_map(scaled, rng)
     return _eight_bits(np.clip(scaled, 0, 1), rng) if rng.random() < 0.4 else scaled
 
 
-def soften(values: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Lower the resolution now and then: a coarse matrix, or a smooth kernel."""
+def _diffusion_map(values: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Make it coarse, with raggedly nothing where there was little signal, as in maps of the ADC."""
+    rows, columns = values.shape
+    factor = rng.uniform(1.2, 2.5)
+    small = cv2.resize(
+        values, (max(16, int(columns / factor)), max(16, int(rows / factor))), interpolation=cv2.INTER_AREA
+    )
+    ragged = small + rng.normal(0, 0.05, small.shape).astype(np.float32)
+    cut = np.where(ragged < np.quantile(small, rng.uniform(0.3, 0.65)), np.float32(0), small)
+    return np.asarray(cv2.resize(cut, (columns, rows), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def soften(
+    values: NDArray[np.float32], rng: np.random.Generator, strong: bool = False
+) -> NDArray[np.float32]:
+    """Lower the resolution now and then: a coarse matrix, or a smooth kernel; `strong` as PET-CT does."""
     kind = rng.random()
+    if strong and kind > 0.7:
+        return np.asarray(cv2.GaussianBlur(values, (0, 0), rng.uniform(1.0, 3.0)), np.float32)
     if kind < 0.15:
         rows, columns = values.shape
         factor = rng.uniform(1.5, 3.0)

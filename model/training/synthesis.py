@@ -36,6 +36,13 @@ T2_OF: Final = np.array(
 )  # fmt: skip
 
 
+TILTED: Final = {"hand": 50.0, "foot": 35.0, "forearm": 45.0, "arm": 55.0, "elbow": 30.0, "shoulder": 30.0,
+                 "knee": 20.0, "calf": 25.0, "thigh": 20.0}  # fmt: skip
+"""How many degrees a region's plane may be tilted from the axial one."""
+REACH_MM: Final = 200.0
+"""Half the side of what a tilted plane shows at most."""
+
+
 @dataclass(frozen=True)
 class Drawing:
     """A synthetic image: float32 (rows, columns), and the field of view as (top, left, bottom, right)."""
@@ -51,9 +58,12 @@ def draw(body: Body, site: Site, modality: str, rng: np.random.Generator) -> Dra
     parts = site.parts[int(rng.integers(len(site.parts)))]
     thick = int(rng.integers(2, 6)) if rng.random() < 0.3 else 1
     stop = min(z + thick, site.last + 1)
-    tissue = np.where(np.isin(body.part[z:stop], parts), body.tissue[z:stop], 0)
+    if site.region in TILTED and rng.random() < 0.5:
+        tissue, field = _oblique(body, site, z, parts, stop - z, rng)
+    else:
+        tissue = np.where(np.isin(body.part[z:stop], parts), body.tissue[z:stop], 0)
+        field = _field(body, site, z, tissue[0], rng)
     table = hounsfield_table(rng) if modality == "CT" else mr_table(rng)
-    field = _field(body, site, z, tissue[0], rng)
     top, left, bottom, right = _window(field, tissue.shape[1:])
     # the field of view may reach beyond the body's array; what lies there is air
     cut = tissue[:, top:bottom, left:right]
@@ -65,6 +75,42 @@ def draw(body: Body, site: Site, modality: str, rng: np.random.Generator) -> Dra
     return Drawing(values, shifted, site.region)
 
 
+def _oblique(
+    body: Body, site: Site, z: int, parts: tuple[int, ...], thick: int, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], tuple[float, float, float, float]]:
+    """Cut a plane tilted about both its axes, `thick` voxels deep: limbs rarely lie along the scanner.
+
+    Returns uint8 (thick, n, n) tissue with the site's centre in the middle, and the field of view.
+    """
+    y, x = _centre(body, site, z, parts)
+    reach = round(REACH_MM / body.spacing_mm)
+    most = np.deg2rad(TILTED[site.region])
+    pitch, roll = rng.uniform(-most, most, 2) * (1.0, rng.uniform(0.0, 0.7))
+    side = np.arange(-reach, reach + 1)
+    v, u = np.meshgrid(side, side, indexing="ij")
+    heights = z + v * np.sin(pitch) + u * np.sin(roll) * np.cos(pitch)
+    rows, columns = y + v * np.cos(pitch), x + u * np.cos(roll)
+    deep = np.round(heights + np.arange(thick)[:, None, None]).astype(np.int64)
+    row, column = np.round(rows).astype(np.int64), np.round(columns).astype(np.int64)
+    depth, height, width = body.tissue.shape
+    inside = (deep >= 0) & (deep < depth) & (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    place = deep.clip(0, depth - 1), row.clip(0, height - 1), column.clip(0, width - 1)
+    tissue = np.where(inside & np.isin(body.part[place], parts), body.tissue[place], 0).astype(np.uint8)
+    if site.centre is None:
+        return tissue, _field(body, site, z, tissue[0], rng)
+    half = rng.uniform(*site.field_mm) / body.spacing_mm / 2.0
+    return tissue, (reach - half, reach - half, reach + half, reach + half)
+
+
+def _centre(body: Body, site: Site, z: int, parts: tuple[int, ...]) -> tuple[float, float]:
+    """Return where (y, x) a site is centred at height `z`: as it says itself, or amid its parts."""
+    if site.centre is None:
+        y, x = np.argwhere(np.isin(body.part[z], parts)).mean(axis=0)
+    else:
+        y, x = site.centre if site.centre.ndim == 1 else site.centre[z - site.first]
+    return float(y), float(x)
+
+
 def _field(
     body: Body, site: Site, z: int, tissue: NDArray[np.uint8], rng: np.random.Generator
 ) -> tuple[float, float, float, float]:
@@ -74,7 +120,7 @@ def _field(
             return (0.0, 0.0, float(tissue.shape[0]), float(tissue.shape[1]))
         margin = rng.uniform(1.0, 12.0) / body.spacing_mm
         return (rows[0] - margin, columns[0] - margin, rows[-1] + margin, columns[-1] + margin)
-    y, x = site.centre if site.centre.ndim == 1 else site.centre[z - site.first]
+    y, x = _centre(body, site, z, ())
     half = rng.uniform(*site.field_mm) / body.spacing_mm / 2.0
     return (float(y - half), float(x - half), float(y + half), float(x + half))
 

@@ -10,7 +10,7 @@ import argparse
 import logging
 import multiprocessing
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.networks import NETWORKS, SMALL, Definition, build, default
+from model.preprocess import BODY, PREPROCESSINGS
 from model.regions import CLASSES
 from model.training import split
 from model.training.data import DATA
@@ -46,13 +47,14 @@ class Plan:
     data: Path = DATA
     out: Path = WEIGHTS
     start: Path | None = None
+    preprocessing: str = BODY
 
     @property
     def definition(self) -> Definition:
         """What is trained: the network that training starts from, or the named one from scratch."""
         if self.start is not None:
-            return load(self.start).definition
-        return default(self.network, CLASSES[self.modality])
+            return replace(load(self.start).definition, preprocessing=self.preprocessing)
+        return replace(default(self.network, CLASSES[self.modality]), preprocessing=self.preprocessing)
 
 
 def progress(plan: Plan, step: int, seconds: float) -> float:
@@ -75,7 +77,7 @@ def supply(plan: Plan, queue: "Queue[Batch]") -> None:
     cv2.setNumThreads(1)
     definition = plan.definition
     pool = make_pool(plan.data, plan.modality, definition.classes, split.read())
-    sampler = Sampler(pool, definition.size, plan.seed)
+    sampler = Sampler(pool, definition.size, plan.seed, definition.preprocessing)
     while True:
         images, targets = sampler.batch(plan.batch)
         queue.put((np.repeat(images, definition.channels, axis=3), targets))
@@ -118,7 +120,8 @@ def train(plan: Plan) -> Path:
         supplier.terminate()
         supplier.join()
     training = {"network": plan.network, "steps": int(model.optimizer.iterations), "batch": plan.batch,
-                "rate": plan.rate, "seed": plan.seed, "before": before(plan.start)}  # fmt: skip
+                "rate": plan.rate, "preprocessing": plan.preprocessing, "seed": plan.seed,
+                "before": before(plan.start)}  # fmt: skip
     path = plan.out / f"{plan.modality.lower()}.npz"
     save(path, model, plan.definition, {"modality": plan.modality, "temperature": 1.0, "training": training})
     return path
@@ -139,6 +142,7 @@ def arguments() -> Plan:
     parser.add_argument("--minutes", type=float, default=Plan.minutes, help="stop by then; 0 means by steps")
     parser.add_argument("--rate", type=float, default=Plan.rate, help="highest learning rate")
     parser.add_argument("--start", type=Path, help="go on from these weights instead of from scratch")
+    parser.add_argument("--preprocessing", choices=PREPROCESSINGS, default=Plan.preprocessing)
     parser.add_argument("--seed", type=int, default=Plan.seed)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--out", type=Path, default=WEIGHTS)
