@@ -88,8 +88,7 @@ def body_box(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> Box:
     usable = valid & np.isfinite(values)
     if not usable.any():
         return 0, values.shape[0], 0, values.shape[1]
-    lowest = values.min() if usable.all() else values[usable].min()
-    filled = np.where(usable, values, np.float32(lowest))
+    filled = values if usable.all() else np.where(usable, values, values[usable].min())
     top, bottom, left, right = _without_bands(filled)
     inner = _bright_box(filled[top:bottom, left:right])
     return top + inner[0], top + inner[1], left + inner[2], left + inner[3]
@@ -100,17 +99,25 @@ def _without_bands(values: NDArray[np.float32]) -> Box:
     top, bottom, left, right = 0, values.shape[0], 0, values.shape[1]
     tolerance = 0.004 * (float(values.max()) - float(values.min()))
     for _ in range(2):  # bands above reach over those beside, or the other way round
-        for axis in (0, 1):
+        for upright in (True, False):
             inside = values[top:bottom, left:right]
-            lively = np.flatnonzero(np.ptp(inside, axis=axis) > tolerance)
-            if lively.size == 0:
+            lines = inside.T if upright else inside
+            first, last = _dull(lines, tolerance), _dull(lines[::-1], tolerance)
+            if first == len(lines):
                 return 0, values.shape[0], 0, values.shape[1]
-            first, last = int(lively[0]), int(lively[-1]) + 1
-            if axis == 0:
-                left, right = left + first, left + last
+            if upright:
+                left, right = left + first, right - last
             else:
-                top, bottom = top + first, top + last
+                top, bottom = top + first, bottom - last
     return top, bottom, left, right
+
+
+def _dull(lines: NDArray[np.float32], tolerance: float) -> int:
+    """Return how many lines hold one value each before the first that does not."""
+    for count, line in enumerate(lines):
+        if line.max() - line.min() > tolerance:
+            return count
+    return len(lines)
 
 
 def _bright_box(values: NDArray[np.float32]) -> Box:
