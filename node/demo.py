@@ -89,9 +89,9 @@ class Archive:
 
 def main(arguments: Sequence[str]) -> int:
     """Run the demonstration; return 0 only if every instance sent was received by the destination."""
-    files = _images([Path(argument) for argument in arguments])
+    files = _objects([Path(argument) for argument in arguments])
     if not files:
-        console.print(f"There is no DICOM image in {' '.join(arguments) or 'the sample folders'}.")
+        console.print(f"There is no DICOM object in {' '.join(arguments) or 'the sample folders'}.")
         return 1
     shutil.rmtree(FOLDER, ignore_errors=True)
     archive = Archive(FOLDER / "received")
@@ -113,8 +113,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if complete and len(sent) == len(files) else 1
 
 
-def _images(folders: Sequence[Path]) -> list[Path]:
-    """Find the images to send: those named, or pydicom's own and the shared samples; each UID once."""
+def _objects(folders: Sequence[Path]) -> list[Path]:
+    """Find what to send, each UID once: the folders named, or pydicom's images and the shared samples."""
     found: dict[str, Path] = {}
     for folder in folders or [*(PACKAGED / name for name in REAL), SHARED]:
         paths = sorted(folder.rglob("*")) if folder.is_dir() else [folder]
@@ -126,12 +126,12 @@ def _images(folders: Sequence[Path]) -> list[Path]:
 
 
 def _instance_uid(path: Path) -> str:
-    """Return the SOP Instance UID of a file that holds an image of a series, "" for any other."""
+    """Return the SOP Instance UID of a file that can be sent, "" for any other."""
     try:
-        data_set = dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID", "Rows"])
+        data_set = dcmread(path, stop_before_pixels=True, specific_tags=["SOPInstanceUID"])
         uid = str(data_set.SOPInstanceUID)
         known = data_set.file_meta.MediaStorageSOPInstanceUID == uid and data_set.file_meta.TransferSyntaxUID
-        return uid if known and "Rows" in data_set else ""
+        return uid if known else ""
     except (InvalidDicomError, AttributeError, OSError, ValueError, KeyError, NotImplementedError):
         return ""
 

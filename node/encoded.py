@@ -48,6 +48,18 @@ class Syntax:
         """Everything that is not implicit or big endian is explicit little endian (PS3.5 A.4)."""
         return cls(transfer_syntax_uid != IMPLICIT_LITTLE, transfer_syntax_uid != EXPLICIT_BIG)
 
+    @classmethod
+    def found_in(cls, data: Buffer, transfer_syntax_uid: str) -> "Syntax":
+        """Return what a data set is really encoded in.
+
+        Objects that announce explicit VR and come in implicit VR occur, above all with compressed
+        pixels; without two letters for the VR of the first element it is one of them.
+        """
+        said = cls.of(transfer_syntax_uid)
+        vr = bytes(data[4:6])
+        mistaken = said.explicit and said.little and len(vr) == 2 and not (vr.isalpha() and vr.isupper())
+        return cls(explicit=False, little=True) if mistaken else said
+
     @property
     def order(self) -> str:
         """The byte order mark of `struct`."""

@@ -38,7 +38,7 @@ def identify(data: Buffer, transfer_syntax_uid: str, cap_bytes: int) -> Identity
     """
     try:
         plain = inflate(data, cap_bytes) if transfer_syntax_uid == DEFLATED else data
-        found = dict(_uids(plain, Syntax.of(transfer_syntax_uid)))
+        found = dict(_uids(plain, Syntax.found_in(plain, transfer_syntax_uid)))
     except EncodedError as error:
         raise Rejection(CANNOT_UNDERSTAND, str(error)) from error
     for tag in (SOP_CLASS_UID, SOP_INSTANCE_UID):

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import warnings
 
 import structlog
 
@@ -43,5 +44,6 @@ def configure(settings: Log) -> None:
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
     # The libraries' own "info" is a line for every PDU and every migration step.
+    warnings.filterwarnings("ignore", category=UserWarning, module="pydicom")  # it logs them, too
     for name in ("pynetdicom", "alembic", "pydicom"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))

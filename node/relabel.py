@@ -45,7 +45,7 @@ def read_incoming(path: Path, transfer_syntax_uid: str, cap_bytes: int) -> Incom
     """Read what one stored instance says of its body part; empty where it cannot be read."""
     try:
         data = _plain(path, transfer_syntax_uid, cap_bytes)
-        found = index(data, Syntax.of(transfer_syntax_uid))
+        found = index(data, Syntax.found_in(data, transfer_syntax_uid))
     except EncodedError:
         return Incoming(frozenset({""}), frozenset({""}))
     return Incoming(frozenset({_text(data, found, BODY_PART)}), frozenset({_text(data, found, LATERALITY)}))
@@ -73,7 +73,7 @@ def write_copy(work: DeliveryWork, source: Path, target: Path, modifier: Modifie
 
 
 def _pieces(data: Buffer, work: DeliveryWork, modifier: Modifier) -> Iterator[Buffer] | None:
-    syntax = Syntax.of(work.transfer_syntax_uid)
+    syntax = Syntax.found_in(data, work.transfer_syntax_uid)
     found = index(data, syntax)
     if DIGITAL_SIGNATURES in found or _text(data, found, MODALITY) not in RELABELLED_MODALITIES:
         return None

@@ -70,7 +70,7 @@ def classify_series(
     """
     with database.reading() as session:
         stored = paths(session, series_id)
-    headers, unreadable = _read_headers(spool, stored)
+    headers, unreadable = _read_headers(spool, stored, alive)
     outcome = classify(headers, config, classifier, alive)
     outcome = replace(outcome, images=(*outcome.images, *unreadable))
     incoming = _incoming(headers, config, alive)
@@ -163,10 +163,13 @@ def _why_none(images: Sequence[ImageResult]) -> str:
     return "; ".join(reasons[:3]) + ("; ..." if len(reasons) > 3 else "")
 
 
-def _read_headers(spool: Spool, stored: Sequence[str]) -> tuple[list[ImageHeader], list[ImageResult]]:
+def _read_headers(
+    spool: Spool, stored: Sequence[str], alive: Alive
+) -> tuple[list[ImageHeader], list[ImageResult]]:
     headers: list[ImageHeader] = []
     unreadable: list[ImageResult] = []
     for relative in stored:
+        alive()
         try:
             headers.append(read_header(spool.path(relative)))
         except NotDicomError as error:

@@ -4,13 +4,15 @@ import pytest
 from pydicom import uid
 from pydicom.dataset import Dataset
 from pydicom.filebase import DicomBytesIO
+from pydicom.filereader import read_file_meta_info
 from pydicom.filewriter import write_dataset
 
 from node.encoded import deflate
 from node.identify import Identity, check_command, identify
+from node.part10 import meta_end
 from node.spool import SeriesKey
 from node.status import CANNOT_UNDERSTAND, DATA_SET_MISMATCH, Rejection
-from tests.builders import Recipe, dataset
+from tests.builders import Recipe, bundled, dataset
 
 LITTLE = uid.ExplicitVRLittleEndian
 CAP = 1 << 20
@@ -74,6 +76,15 @@ def test_objects_without_a_series_stand_alone() -> None:
     recipe = Recipe()
     found = identify(changed(StudyInstanceUID=None, SeriesInstanceUID=None), LITTLE, CAP)
     assert found.key == SeriesKey(recipe.instance_uid(0), recipe.instance_uid(0))
+
+
+def test_implicit_data_under_an_explicit_syntax_is_taken() -> None:
+    """An object that is not encoded as it announces is understood where that can be told."""
+    path = bundled("SC_rgb_jpeg.dcm")
+    meta = read_file_meta_info(path)
+    data = path.read_bytes()[meta_end(path) :]
+    found = identify(data, str(meta.TransferSyntaxUID), CAP)
+    assert found.sop_instance_uid == meta.MediaStorageSOPInstanceUID
 
 
 def test_garbage_is_refused() -> None:
