@@ -43,7 +43,7 @@ def configure(settings: Log) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
-    # The libraries' own "info" is a line for every PDU and every migration step.
     warnings.filterwarnings("ignore", category=UserWarning, module="pydicom")  # it logs them, too
+    # The libraries' own "info" is a line for every PDU and every migration step.
     for name in ("pynetdicom", "alembic", "pydicom"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
