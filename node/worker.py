@@ -100,6 +100,8 @@ def classify(headers: Sequence[ImageHeader], config: Config, classifier: Classif
     candidates: list[ImageHeader] = []
     for header in headers:
         why = reason(header)
+        if why is None and candidates and header.modality != candidates[0].modality:
+            why = f"{header.modality} within a series of {candidates[0].modality}"
         if why is None:
             candidates.append(header)
         else:
@@ -110,11 +112,14 @@ def classify(headers: Sequence[ImageHeader], config: Config, classifier: Classif
     if candidates:
         modality = candidates[0].modality
         positions = positions_mm(candidates)
+        places = {header.path: position for header, position in zip(candidates, positions, strict=True)}
         ordered = [candidates[index] for index in order(positions)]
         prediction = classifier.predict(modality, _decoded(ordered, kept, results, alive))
         digest = prediction.weights_digest
     if kept:
-        evidence = Evidence(prediction.classes, prediction.probabilities, positions_mm(kept))
+        # The positions before decoding: without the images left out the common normal would be another.
+        along = np.array([places[header.path] for header in kept])
+        evidence = Evidence(prediction.classes, prediction.probabilities, along)
         verdict = decide(evidence, config.rules, config.classify.minimum_confidence)
         results.update(_classified(kept, evidence.positions_mm, verdict))
     images = tuple(results.values())

@@ -1,0 +1,73 @@
+"""Tests of what the worker says of a series, with the shipped weights."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from db.records import Outcome
+from model.classify import SHIPPED, Classifier
+from model.read import read_header
+from node.config import Config
+from node.worker import classify
+from tests.builders import Recipe, write
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    """The shipped networks."""
+    return Classifier.load(SHIPPED)
+
+
+def outcome(classifier: Classifier, paths: list[Path]) -> Outcome:
+    """Classify files as one series."""
+    return classify([read_header(path) for path in paths], Config.standalone(), classifier, lambda: None)
+
+
+def reasons(found: Outcome) -> Mapping[str | None, int]:
+    """Count the reasons for which images were only passed on, None for those classified."""
+    all_reasons = [image.reason for image in found.images]
+    return {reason: all_reasons.count(reason) for reason in all_reasons}
+
+
+def test_images_come_back_in_order_along_the_body(classifier: Classifier, tmp_path: Path) -> None:
+    """Whatever the order of the files, positions ascend and every image has one result."""
+    paths = write(tmp_path, Recipe(n=7))
+    found = outcome(classifier, [paths[index] for index in (3, 0, 6, 1, 5, 2, 4)])
+    positions = [image.position_mm for image in found.images]
+    assert positions == [-100.0, -95.0, -90.0, -85.0, -80.0, -75.0, -70.0]
+    assert {image.sop_instance_uid for image in found.images} == {path.stem for path in paths}
+    assert found.weights_digest == classifier.digest("CT")
+
+
+def test_undecodable_images_are_left_out_of_a_tilted_stack(classifier: Classifier, tmp_path: Path) -> None:
+    """In a fan of slightly different normals one broken image changes nothing for the others."""
+    fan = [
+        write(
+            tmp_path / str(index),
+            Recipe(
+                n=1,
+                seed=f"fan{index}",
+                orientation=(1.0, 0.0, 0.0, 0.0, 1.0 - index * index / 200, index / 10),
+                first_position=(0.0, 0.0, index / 1000),
+                overrides={"SeriesInstanceUID": "1.2.3"} | ({"PixelData": b"x" * 8} if index == 4 else {}),
+            ),
+        )[0]
+        for index in range(5)
+    ]
+    found = outcome(classifier, fan)
+    assert found.verdict is not None
+    assert len(found.verdict.regions) == 4
+    assert sorted(reasons(found).values()) == [1, 4]
+
+
+def test_a_foreign_modality_within_a_series_is_passed_on(classifier: Classifier, tmp_path: Path) -> None:
+    """The network of one modality never sees images of another."""
+    paths = write(tmp_path / "ct", Recipe(n=3)) + write(tmp_path / "mr", Recipe(modality="MR", n=1))
+    assert reasons(outcome(classifier, paths)) == {None: 3, "MR within a series of CT": 1}
+
+
+def test_a_series_without_a_slice_has_a_reason(classifier: Classifier, tmp_path: Path) -> None:
+    """When nothing is classified there is no verdict, and the reasons say why."""
+    found = outcome(classifier, write(tmp_path, Recipe(n=2, image_type=("ORIGINAL", "PRIMARY", "LOCALIZER"))))
+    assert (found.verdict, found.reason, found.weights_digest) == (None, "localizer", None)
