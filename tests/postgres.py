@@ -3,7 +3,6 @@
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 from sqlalchemy import NullPool, create_engine, text
 
 from db.session import migrate
+from tests.harness import free_port
 
 BINARIES: Final = Path("/usr/lib/postgresql")
 START_TIMEOUT_S: Final = 60
@@ -45,16 +45,10 @@ def _run(*command: str | Path) -> None:
         pytest.fail(f"{Path(command[0]).name} failed: {done.stderr.strip() or done.stdout.strip()}")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def _cluster(folder: Path) -> Iterator[str]:
     """Run a server in a folder until the block ends; gives the URL of its first database."""
-    programs, password, port = _binaries(), secrets.token_hex(8), _free_port()
+    programs, password, port = _binaries(), secrets.token_hex(8), free_port()
     secret = folder / "password"
     secret.write_text(password)
     if os.geteuid() == 0:
