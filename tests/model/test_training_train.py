@@ -1,6 +1,7 @@
 """Training: the schedule of a run, and what the demonstration expects."""
 
 import multiprocessing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,8 +61,9 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_going_on_keeps_the_network(start: Path) -> None:
-    """A run that starts from weights trains their network, and its card says what came before."""
-    assert Plan("CT", start=start).definition == TINY
+    """A run that starts from weights trains their network, with the plan's preprocessing; its card says so."""
+    assert Plan("CT", start=start).definition == replace(TINY, preprocessing="body")
+    assert Plan("CT", start=start, preprocessing="whole").definition == TINY
     assert before(start) == {"steps": 0}
     assert before(None) is None
 
