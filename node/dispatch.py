@@ -47,7 +47,7 @@ class InferenceProcess:
 
     def run(self, series_id: int) -> None:
         """Have one series classified and recorded; raises WorkerDied or Stopped."""
-        connection = self._started()
+        connection = self.start()
         try:
             connection.send(series_id)
             said = self._last_word(connection, self._config.classify.hang_timeout_s)
@@ -66,7 +66,8 @@ class InferenceProcess:
             self._process.join()
         self._process = self._connection = None
 
-    def _started(self) -> Connection:
+    def start(self) -> Connection:
+        """Return the connection to the process, started if there is none; raises WorkerDied or Stopped."""
         if self._process is not None and self._connection is not None and self._process.is_alive():
             return self._connection
         self.close()
@@ -136,18 +137,30 @@ class Dispatcher:
         """Classify series until `stop` is set."""
         process = InferenceProcess(self._config, stop)
         try:
+            self._warm_up(process)
             while not stop.is_set():
                 try:
                     if not self._step(process):
                         self._wake.wait(_POLL_S)
                         self._wake.clear()
                 except Stopped:
-                    return
+                    raise
                 except Exception:
                     log.exception("the dispatcher failed; it goes on")
                     stop.wait(_POLL_S)
+        except Stopped:
+            log.debug("a dispatcher stops")
         finally:
             process.close()
+
+    def _warm_up(self, process: InferenceProcess) -> None:
+        """Load the networks before the first series comes; what fails here is tried again with it."""
+        try:
+            process.start()
+        except WorkerDied as death:
+            log.error("the worker does not start", how=str(death))
+        else:
+            log.info("worker ready")
 
     def _step(self, process: InferenceProcess) -> bool:
         series_id = self._claim()

@@ -117,8 +117,12 @@ class RunningNode:
     def workers(self) -> list[int]:
         """Return the process numbers of the inference processes that run now."""
         assert self.process is not None
-        children = psutil.Process(self.process.pid).children()
-        return [child.pid for child in children if any("spawn_main" in word for word in child.cmdline())]
+        found = []
+        for child in psutil.Process(self.process.pid).children():
+            with suppress(psutil.NoSuchProcess):  # it ended just now
+                if any("spawn_main" in word for word in child.cmdline()):
+                    found.append(child.pid)
+        return found
 
     def rows(self, **filters: Any) -> list[SeriesRow]:
         """Ask the node's database for series."""
