@@ -61,7 +61,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_going_on_keeps_the_network(start: Path) -> None:
-    """A run that starts from weights trains their network, with the plan's preprocessing; its card says so."""
+    """A run that starts from weights trains their network, with the plan's preprocessing; the card tells."""
     assert Plan("CT", start=start).definition == replace(TINY, preprocessing="body")
     assert Plan("CT", start=start, preprocessing="whole").definition == TINY
     assert before(start) == {"steps": 0}
