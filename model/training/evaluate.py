@@ -11,7 +11,6 @@ the same slices, and writes the paired differences.
 import argparse
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,22 +20,11 @@ from model.read import Image
 from model.regions import CLASSES
 from model.training import compare, demonstration, provenance, report, split
 from model.training.data import DATA, Sample
-from model.training.metrics import Figures, Outcome, figures, fit_temperature
+from model.training.metrics import Outcome, Scored, figures, fit_temperature
 from model.training.sampler import part_samples
 from model.weights_file import read_card, write_card
 
 PARTS = ("evaluation", "validation")
-
-
-@dataclass(frozen=True)
-class Scored:
-    """The figures of one part; with the share of slices right when a second reading (`also`) counts too."""
-
-    part: str
-    figures: Figures
-    with_also: float
-    sources: dict[str, tuple[int, int]]
-    """Slices and subjects by source."""
 
 
 def images(samples: Sequence[Sample]) -> Iterator[Image]:

@@ -90,6 +90,17 @@ class Figures:
     confusion: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Scored:
+    """The figures of one part; with the share of slices right when a second reading (`also`) counts too."""
+
+    part: str
+    figures: Figures
+    with_also: float
+    sources: dict[str, tuple[int, int]]
+    """Slices and subjects by source."""
+
+
 def confusion_by_subject(outcome: Outcome) -> Matrices:
     """Return (subjects, k, k) confusion matrices, subjects in the order of their names."""
     k, names = len(outcome.classes), sorted(set(outcome.subjects))

@@ -1,17 +1,12 @@
 """Writes the figures of an evaluation as tables into MODEL_CARD.md, and as plain values into the card."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from model.training.evaluate import Scored
-    from model.training.metrics import Figure, Figures
+from model.training.metrics import Figure, Figures, Scored
 
 MODEL_CARD: Final = Path("MODEL_CARD.md")
 TITLES: Final = {

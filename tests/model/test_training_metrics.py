@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from model.training import compare
-from model.training.evaluate import Scored
 from model.training.metrics import (
     ADJACENT,
     Outcome,
+    Scored,
     calibration_error,
     confusion_by_subject,
     figures,
