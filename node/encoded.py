@@ -104,6 +104,11 @@ def inflate(data: Buffer, cap_bytes: int) -> bytes:
     return plain
 
 
+def plain(data: Buffer, transfer_syntax_uid: str, cap_bytes: int) -> Buffer:
+    """Return a data set as its elements lie in the bytes: inflated where its syntax is the deflated one."""
+    return inflate(data, cap_bytes) if transfer_syntax_uid == DEFLATED else data
+
+
 def deflate(data: Buffer) -> bytes:
     """Encode for the deflated transfer syntax, padded to even length (PS3.5 A.5)."""
     machine = zlib.compressobj(wbits=-zlib.MAX_WBITS)

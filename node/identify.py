@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from node.encoded import DEFLATED, Buffer, Element, EncodedError, Syntax, elements, inflate
+from node.encoded import Buffer, Element, EncodedError, Syntax, elements, plain
 from node.spool import SeriesKey, checked_uid
 from node.status import CANNOT_UNDERSTAND, DATA_SET_MISMATCH, Rejection
 
@@ -37,8 +37,8 @@ def identify(data: Buffer, transfer_syntax_uid: str, cap_bytes: int) -> Identity
     0xA900 where a SOP UID is missing.
     """
     try:
-        plain = inflate(data, cap_bytes) if transfer_syntax_uid == DEFLATED else data
-        found = dict(_uids(plain, Syntax.found_in(plain, transfer_syntax_uid)))
+        walkable = plain(data, transfer_syntax_uid, cap_bytes)
+        found = dict(_uids(walkable, Syntax.found_in(walkable, transfer_syntax_uid)))
     except EncodedError as error:
         raise Rejection(CANNOT_UNDERSTAND, str(error)) from error
     for tag in (SOP_CLASS_UID, SOP_INSTANCE_UID):

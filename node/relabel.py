@@ -15,7 +15,7 @@ from typing import Final
 from db.records import DeliveryWork
 from model.regions import BY_KEY
 from node.coercion import RELABELLED_MODALITIES, WRITE, Incoming
-from node.encoded import DEFLATED, Buffer, Element, EncodedError, Syntax, deflate, inflate
+from node.encoded import DEFLATED, Buffer, Element, EncodedError, Syntax, deflate, plain
 from node.part10 import meta_end
 from node.splice import element, index, item, items_of, sequence, splice
 
@@ -44,7 +44,7 @@ class Modifier:
 def read_incoming(path: Path, transfer_syntax_uid: str, cap_bytes: int) -> Incoming:
     """Read what one stored instance says of its body part; empty where it cannot be read."""
     try:
-        data = _plain(path, transfer_syntax_uid, cap_bytes)
+        data = plain(_data_set(path), transfer_syntax_uid, cap_bytes)
         found = index(data, Syntax.found_in(data, transfer_syntax_uid))
     except EncodedError:
         return Incoming(frozenset({""}), frozenset({""}))
@@ -59,7 +59,7 @@ def write_copy(work: DeliveryWork, source: Path, target: Path, modifier: Modifie
     if work.policy != WRITE or work.term is None:
         return False
     try:
-        data = _plain(source, work.transfer_syntax_uid, modifier.maximum_inflated_bytes)
+        data = plain(_data_set(source), work.transfer_syntax_uid, modifier.maximum_inflated_bytes)
         pieces = _pieces(data, work, modifier)
     except EncodedError:
         return False  # what cannot be walked is passed on as it came
@@ -199,11 +199,6 @@ def _text(data: Buffer, found: Mapping[int, Element], tag: int) -> str:
     if each is None:
         return ""
     return bytes(data[each.value : each.value_end]).decode("latin-1").strip("\0 ")
-
-
-def _plain(path: Path, transfer_syntax_uid: str, cap_bytes: int) -> Buffer:
-    received = _data_set(path)
-    return inflate(received, cap_bytes) if transfer_syntax_uid == DEFLATED else received
 
 
 def _data_set(path: Path) -> memoryview:

@@ -12,23 +12,9 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import get_decoder
 
 from model import codestream
-from model.read import ImageHeader, read_header, read_pixels
+from model.read import read_header, read_pixels
 from tests.builders import AXIAL, Recipe, blob, bundled, dataset, real_series, series
-
-ENCODINGS = (
-    uid.ImplicitVRLittleEndian,
-    uid.ExplicitVRLittleEndian,
-    uid.ExplicitVRBigEndian,
-    uid.DeflatedExplicitVRLittleEndian,
-    uid.RLELossless,
-    uid.JPEGLSLossless,
-    uid.JPEG2000Lossless,
-)
-
-
-def one(folder: Path, modality: str = "MR", **options: object) -> ImageHeader:
-    """Write one image and read its header."""
-    return read_header(series(folder, modality, 1, **options)[0])
+from tests.model.images import ENCODINGS, one
 
 
 def test_header_of_a_real_image() -> None:

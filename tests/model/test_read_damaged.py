@@ -12,23 +12,9 @@ from pydicom import uid
 from pydicom.encaps import encapsulate
 
 from model import read
-from model.read import ImageHeader, NotDicomError, UndecodableError, read_header, read_pixels
+from model.read import NotDicomError, UndecodableError, read_header, read_pixels
 from tests.builders import Recipe, dataset, series
-
-ENCODINGS = (
-    uid.ImplicitVRLittleEndian,
-    uid.ExplicitVRLittleEndian,
-    uid.ExplicitVRBigEndian,
-    uid.DeflatedExplicitVRLittleEndian,
-    uid.RLELossless,
-    uid.JPEGLSLossless,
-    uid.JPEG2000Lossless,
-)
-
-
-def one(folder: Path, modality: str = "MR", **options: object) -> ImageHeader:
-    """Write one image and read its header."""
-    return read_header(series(folder, modality, 1, **options)[0])
+from tests.model.images import ENCODINGS, one
 
 
 @pytest.mark.parametrize(
