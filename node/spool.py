@@ -171,14 +171,16 @@ def _give_name(incoming: Path, folder: Path, uid: str, digest: str) -> tuple[Pat
     """
     for name in (f"{uid}.dcm", f"{uid}.{digest[:16]}.dcm"):
         path = folder / name
+        duplicate = False
         try:
             os.link(incoming, path)
         except FileExistsError:
-            if _same_data_set(path, digest):
-                return path, True
-            continue
+            if not _same_data_set(path, digest):
+                continue
+            duplicate = True
+        # For a duplicate, too: whoever stored it may not have come to this yet.
         _fsync_folder(folder)
-        return path, False
+        return path, duplicate
     raise OSError(0, f"two different objects share the name {uid}")
 
 
