@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from model import efficientnet
 from model.preprocess import PREPROCESSINGS, WHOLE
 
 SMALL: Final = "small_residual"
 PAPER: Final = "resnet50v2"
+LITE: Final = "efficientnet_lite0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,8 @@ def default(network: str, classes: tuple[str, ...]) -> Definition:
     """Return the definition of a network by name as the papers or the measurements have it."""
     if network == PAPER:
         return Definition(PAPER, classes, size=224, channels=3)
+    if network == LITE:
+        return Definition(LITE, classes, size=160)
     return Definition(network, classes)
 
 
@@ -117,4 +121,19 @@ def _resnet50v2(definition: Definition) -> Any:
     return keras.Model(image, logits, name=PAPER)
 
 
-NETWORKS: Final[dict[str, Callable[[Definition], Any]]] = {SMALL: _small_residual, PAPER: _resnet50v2}
+def _efficientnet_lite0(definition: Definition) -> Any:
+    """The light network (model/efficientnet.py), 3.4 million parameters."""
+    import keras
+    from keras import layers
+
+    image = keras.Input((definition.size, definition.size, definition.channels))  # (n, 160, 160, 1)
+    x = layers.Dropout(definition.dropout)(efficientnet.features(image))  # (n, 1280)
+    logits = layers.Dense(len(definition.classes))(x)  # (n, classes)
+    return keras.Model(image, logits, name=LITE)
+
+
+NETWORKS: Final[dict[str, Callable[[Definition], Any]]] = {
+    SMALL: _small_residual,
+    LITE: _efficientnet_lite0,
+    PAPER: _resnet50v2,
+}

@@ -54,11 +54,17 @@ class Row:
 
 @dataclass(frozen=True)
 class Stack:
-    """The images of a row, each (rows, columns); neighbours are neighbours in the body if `volume`."""
+    """The images of a row, each (rows, columns); neighbours are neighbours in the body if `volume`.
+
+    `spacing_mm` is that of rows and columns, `positions_mm` the height of each image along the body
+    (float64, one for each image); None where the source does not tell.
+    """
 
     row: Row
     images: tuple[NDArray[np.generic], ...]
     volume: bool
+    spacing_mm: tuple[float, float] | None = None
+    positions_mm: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True)
@@ -121,7 +127,13 @@ def load(data: Path, row: Row) -> Stack:
         with np.load(data / row.file, allow_pickle=False) as arrays:
             key = next(key for key in ("hu", "u8", "vol", "img") if key in arrays.files)
             volume = arrays[key]
-        return Stack(row, tuple(volume), volume=key != "img")
+            spacing = arrays["spacing"] if "spacing" in arrays.files else None
+            heights = arrays["z_mm"].astype(np.float64) if "z_mm" in arrays.files else None
+        if spacing is None:
+            return Stack(row, tuple(volume), volume=key != "img")
+        if heights is None:
+            heights = np.arange(len(volume)) * float(spacing[0])
+        return Stack(row, tuple(volume), True, (float(spacing[1]), float(spacing[2])), heights)
     paths = sorted(data.glob(row.file)) if "*" in row.file else [data / row.file]
     images = tuple(_grey(path) for path in paths)
     if not images:
