@@ -8,7 +8,7 @@ field of view is centred.
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -200,13 +200,13 @@ def centre_line(structure: NDArray[np.bool_]) -> NDArray[np.float32]:
     return np.stack(curve, axis=1).astype(np.float32)
 
 
-def load_bodies(data: Path) -> tuple[Body, ...]:
-    """Read the three anatomies. Raises FileNotFoundError where one is absent."""
+def load_bodies(data: Path, names: Iterable[str] = tuple(FILES)) -> tuple[Body, ...]:
+    """Read the anatomies of these names. Raises FileNotFoundError where one is absent."""
     folder = data / "anatomy"
     plain = json.loads((folder / "landmarks.json").read_text(encoding="utf-8"))
     bodies = []
-    for name, file in FILES.items():
-        with np.load(folder / file, allow_pickle=False) as arrays:
+    for name in names:
+        with np.load(folder / FILES[name], allow_pickle=False) as arrays:
             tissue, part = arrays["tissue"], arrays["part"]
             spacing = float(arrays["spacing_zyx_mm"][0])
             numbers = ICRP_SPINE if "organ" in arrays.files else _vertebrae(folder)

@@ -128,11 +128,11 @@ def load(data: Path, row: Row) -> Stack:
             key = next(key for key in ("hu", "u8", "vol", "img") if key in arrays.files)
             volume = arrays[key]
             spacing = arrays["spacing"] if "spacing" in arrays.files else None
-            heights = arrays["z_mm"].astype(np.float64) if "z_mm" in arrays.files else None
+            heights = np.asarray(arrays["z_mm"], np.float64) if "z_mm" in arrays.files else None
         if spacing is None:
             return Stack(row, tuple(volume), volume=key != "img")
         if heights is None:
-            heights = np.arange(len(volume)) * float(spacing[0])
+            heights = np.arange(len(volume), dtype=np.float64) * float(spacing[0])
         return Stack(row, tuple(volume), True, (float(spacing[1]), float(spacing[2])), heights)
     paths = sorted(data.glob(row.file)) if "*" in row.file else [data / row.file]
     images = tuple(_grey(path) for path in paths)

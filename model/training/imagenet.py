@@ -21,7 +21,7 @@ Tensors = dict[str, NDArray[np.float32]]
 
 
 def find() -> Path:
-    """Return the path of the installed weights; raises FileNotFoundError with the command that installs them."""
+    """Return the path of the installed weights; raises FileNotFoundError with how to install them."""
     found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
         raise FileNotFoundError(

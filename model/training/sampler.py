@@ -1,7 +1,7 @@
 """Draws training images, balanced over regions and subjects, about half real and half synthetic."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from model.preprocess import WHOLE, network_input
 from model.training import augment, looks
-from model.training.bodies import Body, Site, load_bodies
+from model.training.bodies import FILES, Body, Site, load_bodies
 from model.training.data import Sample, load, read_manifest, samples, usable
 from model.training.split import Split
 from model.training.synthesis import draw, mr_from_ct
@@ -21,6 +21,23 @@ ALSO_SHARE = 0.25
 
 FAVOUR: Final = dict.fromkeys(("hand", "foot", "forearm", "elbow", "arm", "shoulder"), 1.4)
 """Regions drawn more often than the others: the weakest on the validation subjects of the first model."""
+
+
+MIXED: Final = "mixed"
+REAL: Final = "real"
+SYNTHETIC: Final = "synthetic"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a run trains on: `images` mixed, real or synthetic, `without` these sources, these `bodies`."""
+
+    images: str = MIXED
+    without: tuple[str, ...] = ()
+    bodies: tuple[str, ...] = tuple(FILES)
+
+
+EVERYTHING: Final = Choice()
 
 
 @dataclass(frozen=True)
@@ -53,20 +70,35 @@ def part_samples(
     return tuple(sample for sample in found if sample.subject in subjects)
 
 
-def make_pool(data: Path, modality: str, classes: tuple[str, ...], split: Split) -> Pool:
-    """Load everything that a model of this modality trains on; MR borrows the anatomy of real CT."""
-    borrowed: tuple[Sample, ...] = ()
-    if modality == "MR":
-        ct = part_samples(data, "CT", classes, split, "train")
-        borrowed = tuple(sample for sample in ct if sample.stack.row.hounsfield)
+def make_pool(
+    data: Path,
+    modality: str,
+    classes: tuple[str, ...],
+    split: Split,
+    choice: Choice = EVERYTHING,
+    extra: tuple[Sample, ...] = (),
+) -> Pool:
+    """Load everything that a model of this modality trains on; MR borrows the anatomy of real CT.
+
+    `extra` are samples from elsewhere, all of them for training.
+    """
+    real, borrowed = extra, tuple[Sample, ...]()
+    if choice.images != SYNTHETIC:
+        real += _without(part_samples(data, modality, classes, split, "train"), choice)
+        if modality == "MR":
+            ct = part_samples(data, "CT", classes, split, "train")
+            borrowed = _without([sample for sample in ct if sample.stack.row.hounsfield], choice)
     sites: dict[str, list[tuple[Body, Site]]] = defaultdict(list)
-    for body in load_bodies(data):
+    for body in load_bodies(data, choice.bodies) if choice.images != REAL else ():
         for site in body.sites:
             if site.region in classes and site.last > site.first:
                 sites[site.region].append((body, site))
-    real = part_samples(data, modality, classes, split, "train")
     frozen = {region: tuple(found) for region, found in sites.items()}
     return Pool(classes, modality, grouped(real), grouped(borrowed), frozen)
+
+
+def _without(found: Iterable[Sample], choice: Choice) -> tuple[Sample, ...]:
+    return tuple(sample for sample in found if sample.stack.row.source not in choice.without)
 
 
 def grouped(found: Sequence[Sample]) -> dict[str, People]:
@@ -92,14 +124,17 @@ def _people(groups: tuple[tuple[Sample, ...], ...]) -> People:
 def shares(pool: Pool, label: str) -> tuple[float, float, float]:
     """Return how often a region is drawn real, borrowed from CT, synthetic; they sum to 1.
 
-    The more people a region has, the more often it is drawn from them, up to 65 % real.
+    The more people a region has, the more often it is drawn from them, up to 65 % real. A region
+    that has nothing at all is never drawn.
     """
     people = len(pool.real[label].groups) if label in pool.real else 0
     lent = len(pool.borrowed[label].groups) if label in pool.borrowed else 0
+    if not people and not lent and label not in pool.sites:
+        return (0.0, 0.0, 0.0)
     real = min(0.65, 0.3 + 0.05 * people) if people else 0.0
     left = 1.0 - real
     if label not in pool.sites:
-        return (1.0, 0.0, 0.0) if not lent else (real, left, 0.0)
+        return (real, left, 0.0) if lent else (1.0, 0.0, 0.0)
     borrowed = left * min(0.7, 0.3 + 0.05 * lent) if lent else 0.0
     return real, borrowed, left - borrowed
 
@@ -110,7 +145,8 @@ class Sampler:
     def __init__(self, pool: Pool, size: int, seed: int, preprocessing: str = WHOLE) -> None:
         self._pool = pool
         self._preprocessing = preprocessing
-        drawn = np.array([FAVOUR.get(label, 1.0) for label in pool.classes])
+        drawn = np.array([FAVOUR.get(label, 1.0) if any(shares(pool, label)) else 0.0
+                          for label in pool.classes])  # fmt: skip
         self._ladder = np.cumsum(drawn) / drawn.sum()
         self._size = size
         self._rng = np.random.default_rng(seed)

@@ -11,7 +11,7 @@ import pytest
 from model.regions import CLASSES, CT_CLASSES
 from model.training import split
 from model.training.data import Row, load, read_manifest, samples, true_subject, usable
-from model.training.sampler import Pool, Sampler, grouped, part_samples, shares
+from model.training.sampler import Choice, Pool, Sampler, grouped, make_pool, part_samples, shares
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"
 needs_data = pytest.mark.skipif(
@@ -167,8 +167,22 @@ def test_sampler_is_balanced_and_repeats(volume: Path) -> None:
     assert np.array_equal(images[:8], Sampler(pool, 32, seed=5).batch(8)[0])
 
 
-def test_every_region_can_be_drawn() -> None:
-    """Shares of real, borrowed and synthetic images always sum to one."""
-    pool = Pool(CLASSES["MR"], "MR", {}, {}, {})
-    for region in CLASSES["MR"]:
-        assert sum(shares(pool, region)) == pytest.approx(1.0)
+def test_what_there_is_can_be_drawn(volume: Path) -> None:
+    """Shares of real, borrowed and synthetic images sum to one; a region without any is never drawn."""
+    mine = split.Split(frozenset({"a"}), frozenset(), frozenset())
+    real = grouped(part_samples(volume, "CT", CT_CLASSES, mine, "train"))
+    pool = Pool(CLASSES["CT"], "CT", real, {}, {})
+    for region in CLASSES["CT"]:
+        assert sum(shares(pool, region)) == pytest.approx(1.0 if region in real else 0.0)
+    targets = Sampler(pool, 32, seed=5).batch(64)[1]
+    assert {CLASSES["CT"][index] for index in targets.argmax(axis=1)} == set(real)
+
+
+def test_sources_and_synthesis_can_be_left_out(volume: Path) -> None:
+    """A run may do without a source, and without synthetic images."""
+    mine = split.Split(frozenset({"a"}), frozenset(), frozenset())
+    pool = make_pool(volume, "CT", CT_CLASSES, mine, Choice(images="real"))
+    assert pool.sites == {}
+    assert pool.real
+    source = next(iter(pool.real.values())).groups[0][0].stack.row.source
+    assert make_pool(volume, "CT", CT_CLASSES, mine, Choice(images="real", without=(source,))).real == {}
