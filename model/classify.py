@@ -148,12 +148,11 @@ def _compiled(path: Path, weights: Weights) -> Infer:
 
 
 def _input(image: Image, definition: Definition) -> NDArray[np.float32]:
-    """Return the float32 (size, size, channels) input of an image; grey is repeated over the channels."""
-    row_mm, column_mm = image.spacing_mm or (1.0, 1.0)
-    # a spacing that cannot be true (zero, negative, wildly oblong) counts as square
-    aspect = row_mm / column_mm if column_mm > 0 and 0.1 < row_mm / column_mm < 10.0 else 1.0
-    grey = network_input(image.values, image.valid, definition.size, aspect, definition.preprocessing)
-    return np.repeat(grey, definition.channels, axis=2)
+    """Return the float32 (size, size, channels) input of an image; grey is repeated over three channels."""
+    found = network_input(
+        image.values, image.valid, definition.size, image.spacing_mm, definition.preprocessing
+    )
+    return np.repeat(found, 3, axis=2) if definition.channels == 3 else found
 
 
 def _batches(inputs: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:

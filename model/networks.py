@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from model import efficientnet
-from model.preprocess import PREPROCESSINGS, WHOLE
+from model.preprocess import PREPROCESSINGS, SIZED, WHOLE
 
 SMALL: Final = "small_residual"
 PAPER: Final = "resnet50v2"
@@ -20,8 +20,9 @@ LITE: Final = "efficientnet_lite0"
 class Definition:
     """What has to be known to build a network.
 
-    `network` is a name in NETWORKS; the input is (size, size, channels), the one grey channel is
-    repeated where `channels` is 3; the output is one logit per class, in the order of `classes`.
+    `network` is a name in NETWORKS; the input is (size, size, channels): grey, grey three times over,
+    or grey and the size in mm (2 channels, preprocessing `sized`); the output is one logit per class,
+    in the order of `classes`.
     `widths` and `blocks` (residual blocks a stage) concern the small residual network alone.
     `preprocessing` (model/preprocess.py) is what it was trained with; cards that do not name one mean
     the whole image.
@@ -41,7 +42,8 @@ class Definition:
             raise ValueError(
                 f"no network is called {self.network!r}; there are {', '.join(sorted(NETWORKS))}"
             )
-        if self.channels not in (1, 3) or self.size < 32 or len(self.classes) < 2:
+        channels = (2,) if self.preprocessing == SIZED else (1, 3)
+        if self.channels not in channels or self.size < 32 or len(self.classes) < 2:
             raise ValueError(f"{self} does not define a network")
         if self.preprocessing not in PREPROCESSINGS:
             raise ValueError(

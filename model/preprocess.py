@@ -5,9 +5,11 @@ Padding pixels enter neither mean nor std. Two choices go beyond the paper, both
 becomes a feature: the square is filled up with the value of air (the darkest valid pixel after
 normalisation) instead of zero, and padding pixels inside the image get that value too.
 
-Two preprocessings exist, and a network's definition names the one it was trained with: `whole` takes
-the image as it is, `body` first cuts it down to the body, so that a hand in a field of view made for
-a trunk fills the square as well, and neither air nor a viewer's grey bands enter mean and std.
+A network's definition names the preprocessing that it was trained with. `whole` takes the image as it
+is. `body` first cuts it down to the body, so that a hand in a field of view made for a trunk fills the
+square as well, and neither air nor a viewer's grey bands enter mean and std. `physical` keeps the
+scale: a square of fixed size in mm round the body's centre. `sized` is `body` with a second channel
+that says how large the square is in mm.
 """
 
 from typing import Final
@@ -21,7 +23,16 @@ SCALE_STD: Final = 2.0
 
 WHOLE: Final = "whole"
 BODY: Final = "body"
-PREPROCESSINGS: Final = (WHOLE, BODY)
+PHYSICAL: Final = "physical"
+SIZED: Final = "sized"
+PREPROCESSINGS: Final = (WHOLE, BODY, PHYSICAL, SIZED)
+
+FIELD_MM: Final = 400.0
+"""Side of the square that `physical` shows: the trunk of most adults."""
+MIDDLE_MM: Final = 250.0
+"""Side of the square at which the second channel of `sized` is one; each octave adds or takes a quarter."""
+PLAUSIBLE_MM: Final = (0.02, 10.0)
+"""Pixel sizes in mm that can be true; a spacing outside counts as unknown."""
 
 BOX_SIZE: Final = 128
 """Longer side, in pixels, of the copy in which the body is looked for."""
@@ -38,23 +49,68 @@ def network_input(
     values: NDArray[np.float32],
     valid: NDArray[np.bool_],
     size: int,
-    aspect: float = 1.0,
+    spacing_mm: tuple[float, float] | None = None,
     preprocessing: str = WHOLE,
 ) -> NDArray[np.float32]:
-    """Return the float32 (size, size, 1) input of one image, values within about -2..2.
+    """Return the float32 (size, size, channels) input of one image, values within about -2..2.
 
-    `values` is (rows, columns), `valid` of the same shape and False where padding lies. `aspect` is
-    the pixel's height divided by its width (row spacing / column spacing). An image without a valid
-    pixel, or with one single value, becomes zeros. `preprocessing` is one of PREPROCESSINGS. Raises
-    ValueError unless values and mask are 2D and alike.
+    `values` is (rows, columns), `valid` of the same shape and False where padding lies. `spacing_mm`
+    is that of rows and columns; None, or what cannot be true, counts as square pixels of unknown
+    size. An image without a valid pixel, or with one single value, becomes zeros. `preprocessing` is
+    one of PREPROCESSINGS; channels are 2 for `sized`, else 1. Raises ValueError unless values and
+    mask are 2D and alike.
     """
     if values.ndim != 2 or values.shape != valid.shape or 0 in values.shape:
         raise ValueError(f"image of shape {values.shape} with a mask of shape {valid.shape} has no meaning")
-    if preprocessing == BODY:
+    known = believable(spacing_mm)
+    aspect = known[0] / known[1] if known else 1.0
+    if preprocessing != WHOLE:
         top, bottom, left, right = body_box(values, valid)
+        if preprocessing == PHYSICAL and known:
+            return _at_scale(values, valid, ((top + bottom) / 2, (left + right) / 2), size, known)
         values, valid = values[top:bottom, left:right], valid[top:bottom, left:right]
     grey = normalise(values, valid)
-    return _into_square(grey, size, aspect, float(grey.min()))[:, :, np.newaxis]
+    square = _into_square(grey, size, aspect, float(grey.min()))
+    if preprocessing != SIZED:
+        return square[:, :, np.newaxis]
+    side_mm = max(values.shape[0] * known[0], values.shape[1] * known[1]) if known else None
+    return np.stack([square, np.full_like(square, size_value(side_mm))], axis=2)
+
+
+def believable(spacing_mm: tuple[float, float] | None) -> tuple[float, float] | None:
+    """Return a pixel spacing that can be true, else None (zero, negative, giant, wildly oblong)."""
+    if spacing_mm is None:
+        return None
+    row, column = spacing_mm
+    low, high = PLAUSIBLE_MM
+    true = low < row < high and low < column < high and 0.1 < row / column < 10.0
+    return (row, column) if true else None
+
+
+def size_value(side_mm: float | None) -> float:
+    """Return the second channel of `sized` for a square of this side: 0 where unknown, 1 at MIDDLE_MM."""
+    return 0.0 if side_mm is None else 1.0 + float(np.clip(np.log2(side_mm / MIDDLE_MM), -3.0, 3.0)) / 4.0
+
+
+def _at_scale(
+    values: NDArray[np.float32],
+    valid: NDArray[np.bool_],
+    centre: tuple[float, float],
+    size: int,
+    spacing_mm: tuple[float, float],
+) -> NDArray[np.float32]:
+    """Return the square of FIELD_MM round a centre (row, column in pixels), what lies beyond it is air."""
+    half = [FIELD_MM / 2 / spacing for spacing in spacing_mm]
+    (top, bottom), (left, right) = (
+        (max(0, int(middle - reach)), min(length, int(np.ceil(middle + reach))))
+        for middle, reach, length in zip(centre, half, values.shape, strict=True)
+    )
+    grey = normalise(values[top:bottom, left:right], valid[top:bottom, left:right])
+    height = max(1, round((bottom - top) * spacing_mm[0] * size / FIELD_MM))
+    width = max(1, round((right - left) * spacing_mm[1] * size / FIELD_MM))
+    return _placed(_resized(grey, min(height, size), min(width, size)), size, float(grey.min()))[
+        ..., np.newaxis
+    ]
 
 
 def normalise(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -161,10 +217,19 @@ def fitted_shape(rows: int, columns: int, size: int, aspect: float = 1.0) -> tup
 
 def _into_square(grey: NDArray[np.float32], size: int, aspect: float, air: float) -> NDArray[np.float32]:
     height, width = fitted_shape(grey.shape[0], grey.shape[1], size, aspect)
+    return _placed(_resized(grey, height, width), size, air)
+
+
+def _resized(grey: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
     # INTER_AREA averages when shrinking; when enlarging it would repeat pixels, so go linear there.
     shrinks = height <= grey.shape[0] and width <= grey.shape[1]
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    fitted = cv2.resize(grey, (width, height), interpolation=method)
+    return np.asarray(cv2.resize(grey, (width, height), interpolation=method), np.float32)
+
+
+def _placed(fitted: NDArray[np.float32], size: int, air: float) -> NDArray[np.float32]:
+    """Put an image into the middle of a square filled with air."""
+    height, width = fitted.shape
     square = np.full((size, size), air, np.float32)
     top, left = (size - height) // 2, (size - width) // 2
     square[top : top + height, left : left + width] = fitted

@@ -15,6 +15,14 @@ CANVAS = 160
 
 
 @dataclass(frozen=True)
+class View:
+    """A field of view of an image: its values (rows, columns), and how many pixels of the image one spans."""
+
+    values: NDArray[np.float32]
+    pixel: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Freedom:
     """How far the field of view may go: `closest` relative side of a small one, any rotation or not.
 
@@ -44,7 +52,7 @@ def reframe(
     air: float,
     free: Freedom,
     rng: np.random.Generator,
-) -> NDArray[np.float32]:
+) -> View:
     """Resample a random field of view near `field` (top, left, bottom, right): rotated, sheared, deformed."""
     height, width = max(8.0, field[2] - field[0]), max(8.0, field[3] - field[1])
     kind = rng.random()
@@ -80,7 +88,7 @@ def _resample(
     air: float,
     bend: tuple[float, float],
     rng: np.random.Generator,
-) -> NDArray[np.float32]:
+) -> View:
     angle, deform = bend
     longest = max(half)
     rows, columns = (max(16, round(CANVAS * side / longest)) for side in half)
@@ -101,7 +109,7 @@ def _resample(
     shrink = 2 * longest / CANVAS
     source = cv2.blur(values, (2, 2)) if shrink > 1.7 else values
     out = cv2.remap(source, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=air)
-    return np.asarray(out, np.float32)
+    return View(np.asarray(out, np.float32), (2 * half[0] / rows, 2 * half[1] / columns))
 
 
 def slab(

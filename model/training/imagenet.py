@@ -87,9 +87,16 @@ def initialise(model: Any, tensors: Tensors) -> None:
             if layer.name.endswith("_depth"):
                 kernel = kernel.transpose(0, 1, 3, 2)
             if layer.name == "stem":
-                kernel = kernel.sum(axis=2, keepdims=True) / layer.kernel.shape[2]
-                kernel = np.repeat(kernel, layer.kernel.shape[2], axis=2)
+                kernel = _stem(kernel, layer.kernel.shape[2])
             layer.set_weights([kernel])
+
+
+def _stem(kernel: NDArray[np.float32], channels: int) -> NDArray[np.float32]:
+    """Return the first kernel (rows, columns, 3, width) for grey images; a second channel starts unheard."""
+    if channels == 3:
+        return kernel
+    grey = kernel.sum(axis=2, keepdims=True)
+    return grey if channels == 1 else np.concatenate([grey, np.zeros_like(grey)], axis=2)
 
 
 def _place(name: str) -> tuple[str, str] | None:

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,11 @@ from model.training.synthesis import draw, mr_from_ct
 
 ALSO_SHARE = 0.25
 """Weight in the target of a second region that a reader could reasonably give (column `also`)."""
+
+UNTOLD: Final = 0.25
+"""How often the network is not told the spacing of an image, though it is known."""
+PERSONS: Final = (0.8, 1.15)
+"""Smallest and largest size of a person against the one imaged."""
 
 FAVOUR: Final = dict.fromkeys(("hand", "foot", "forearm", "elbow", "arm", "shoulder"), 1.4)
 """Regions drawn more often than the others: the weakest on the validation subjects of the first model."""
@@ -139,6 +144,14 @@ def shares(pool: Pool, label: str) -> tuple[float, float, float]:
     return real, borrowed, left - borrowed
 
 
+@dataclass(frozen=True)
+class Picture:
+    """An image before its preprocessing: float32 (rows, columns), and its spacing where that is known."""
+
+    values: NDArray[np.float32]
+    spacing_mm: tuple[float, float] | None
+
+
 class Sampler:
     """An endless supply of batches for one seed."""
 
@@ -152,7 +165,7 @@ class Sampler:
         self._rng = np.random.default_rng(seed)
 
     def batch(self, n: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return inputs float32 (n, size, size, 1) and targets float32 (n, classes), rows summing to 1."""
+        """Return inputs float32 (n, size, size, 1 or 2), targets float32 (n, classes) rows sum to 1."""
         drawn = [self.one() for _ in range(n)]
         return np.stack([image for image, _ in drawn]), np.stack([target for _, target in drawn])
 
@@ -160,21 +173,33 @@ class Sampler:
         """Draw a region, then where from, then a subject or a body, then a slice."""
         rng, pool = self._rng, self._pool
         label = pool.classes[int(np.searchsorted(self._ladder[:-1], rng.random(), side="right"))]
-        real, borrowed, _ = shares(pool, label)
-        kind, also = rng.random(), ""
-        if kind < real:
-            sample = self._pick(pool.real[label])
-            image, also = self._real(sample), sample.stack.row.also
-        elif kind < real + borrowed:
-            image = self._borrowed(self._pick(pool.borrowed[label]))
-        else:
-            image = self._synthetic(label)
+        picture, also = self._picture(label)
         # CT limbs come from PET-CT with soft kernels, MR limbs in fine matrices
-        image = looks.soften(image, rng, strong=pool.modality == "CT" and label in augment.LIMBS)
+        image = looks.soften(picture.values, rng, strong=pool.modality == "CT" and label in augment.LIMBS)
         if rng.random() < 0.07:
             image = augment.letterbox(image, rng)
         valid = np.ones(image.shape, np.bool_)
-        return network_input(image, valid, self._size, 1.0, self._preprocessing), self._target(label, also)
+        made = network_input(image, valid, self._size, self._told(picture), self._preprocessing)
+        return made, self._target(label, also)
+
+    def _picture(self, label: str) -> tuple[Picture, str]:
+        """Return an image of a region, and the second region that could reasonably be read in it."""
+        rng, pool = self._rng, self._pool
+        real, borrowed, _ = shares(pool, label)
+        kind = rng.random()
+        if kind < real:
+            sample = self._pick(pool.real[label])
+            return self._real(sample), sample.stack.row.also
+        if kind < real + borrowed:
+            return self._borrowed(self._pick(pool.borrowed[label])), ""
+        return self._synthetic(label), ""
+
+    def _told(self, picture: Picture) -> tuple[float, float] | None:
+        """Return the spacing that the network is told: people differ in size, and often it is not known."""
+        if picture.spacing_mm is None or self._rng.random() < UNTOLD:
+            return None
+        size = float(self._rng.uniform(*PERSONS))
+        return picture.spacing_mm[0] * size, picture.spacing_mm[1] * size
 
     def _target(self, label: str, also: str) -> NDArray[np.float32]:
         target = np.zeros(len(self._pool.classes), np.float32)
@@ -188,33 +213,41 @@ class Sampler:
         person = people.groups[int(np.searchsorted(people.ladder, self._rng.random(), side="right"))]
         return person[int(self._rng.integers(len(person)))]
 
-    def _view(self, sample: Sample) -> NDArray[np.float32]:
+    def _view(self, sample: Sample) -> Picture:
         """Return the slice, sometimes as a thick slab, in a random field of view."""
         stack, values = sample.stack, sample.values()
         if stack.volume and self._rng.random() < 0.2:
             values = augment.slab(stack.images, sample.index, self._rng)
         box = (0.0, 0.0, float(values.shape[0]), float(values.shape[1]))
         air = float(values.min())
-        return augment.reframe(values, box, air, augment.freedom(sample.label), self._rng)
+        view = augment.reframe(values, box, air, augment.freedom(sample.label), self._rng)
+        return _picture(view, stack.spacing_mm)
 
-    def _real(self, sample: Sample) -> NDArray[np.float32]:
-        image = self._view(sample)
+    def _real(self, sample: Sample) -> Picture:
+        picture = self._view(sample)
         if self._pool.modality == "MR":
-            return looks.mr_look(image, self._rng)
+            return replace(picture, values=looks.mr_look(picture.values, self._rng))
         if sample.stack.row.hounsfield:
-            return looks.ct_look(image, sample.label, self._rng)
-        return looks.grey_look(image, self._rng)
+            return replace(picture, values=looks.ct_look(picture.values, sample.label, self._rng))
+        return replace(picture, values=looks.grey_look(picture.values, self._rng))
 
-    def _borrowed(self, sample: Sample) -> NDArray[np.float32]:
-        return looks.mr_look(mr_from_ct(self._view(sample), self._rng), self._rng)
+    def _borrowed(self, sample: Sample) -> Picture:
+        picture = self._view(sample)
+        return replace(picture, values=looks.mr_look(mr_from_ct(picture.values, self._rng), self._rng))
 
-    def _synthetic(self, label: str) -> NDArray[np.float32]:
+    def _synthetic(self, label: str) -> Picture:
         sites = self._pool.sites[label]
         body, site = sites[int(self._rng.integers(len(sites)))]
         drawing = draw(body, site, self._pool.modality, self._rng)
         air = -1000.0 if self._pool.modality == "CT" else 0.0
-        free = augment.freedom(label)
-        image = augment.reframe(drawing.values, drawing.field, air, free, self._rng)
+        view = augment.reframe(drawing.values, drawing.field, air, augment.freedom(label), self._rng)
+        picture = _picture(view, (body.spacing_mm, body.spacing_mm))
         if self._pool.modality == "CT":
-            return looks.ct_look(image, label, self._rng)
-        return looks.mr_look(image, self._rng)
+            return replace(picture, values=looks.ct_look(picture.values, label, self._rng))
+        return replace(picture, values=looks.mr_look(picture.values, self._rng))
+
+
+def _picture(view: augment.View, spacing_mm: tuple[float, float] | None) -> Picture:
+    if spacing_mm is None:
+        return Picture(view.values, None)
+    return Picture(view.values, (view.pixel[0] * spacing_mm[0], view.pixel[1] * spacing_mm[1]))

@@ -6,7 +6,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from model.preprocess import BODY, WHOLE, body_box, fitted_shape, network_input, normalise
+from model.preprocess import (
+    BODY,
+    FIELD_MM,
+    PHYSICAL,
+    SIZED,
+    WHOLE,
+    believable,
+    body_box,
+    fitted_shape,
+    network_input,
+    normalise,
+)
 
 
 def picture(rows: int = 60, columns: int = 80, seed: int = 0) -> NDArray[np.float32]:
@@ -134,7 +145,7 @@ def test_whole_is_the_default() -> None:
     """Weights whose card names no preprocessing are served with the whole image, as ever."""
     values = small_body()
     mask = everywhere(values)
-    assert np.array_equal(network_input(values, mask, 64), network_input(values, mask, 64, 1.0, WHOLE))
+    assert np.array_equal(network_input(values, mask, 64), network_input(values, mask, 64, (0.7, 0.7), WHOLE))
 
 
 def test_second_leg_stays_and_a_speck_goes() -> None:
@@ -186,3 +197,59 @@ def test_box_does_not_depend_on_units(factor: float, offset: float) -> None:
     other = (values * np.float32(factor) + np.float32(offset)).astype(np.float32)
     boxes = [body_box(image, everywhere(image)) for image in (values, other)]
     assert np.abs(np.subtract(boxes[0], boxes[1])).max() <= 4
+
+
+def disc(diameter: int, size: int = 200) -> NDArray[np.float32]:
+    """Return a bright disc in the middle of air, in pixels."""
+    y, x = np.mgrid[:size, :size] - size // 2
+    return np.where(y * y + x * x < diameter * diameter / 4, np.float32(50), np.float32(-1000))
+
+
+def test_physical_scale_shows_the_same_size_alike() -> None:
+    """A disc of 100 mm covers the same share of the square whatever the pixel size; unknown pixels fit it."""
+    fine, coarse = disc(100), disc(50)
+    shown = [
+        network_input(image, everywhere(image), 80, (mm, mm), PHYSICAL)
+        for image, mm in ((fine, 1.0), (coarse, 2.0))
+    ]
+    areas = [float((one > 0).mean()) for one in shown]
+    assert areas[0] == pytest.approx(areas[1], rel=0.1)
+    assert areas[0] == pytest.approx(np.pi * 50**2 / FIELD_MM**2, rel=0.15)
+    unknown = network_input(fine, everywhere(fine), 80, None, PHYSICAL)
+    assert np.array_equal(unknown, network_input(fine, everywhere(fine), 80, None, BODY))
+
+
+def test_physical_scale_crops_what_is_larger_than_its_square() -> None:
+    """Of a body wider than the square only the middle is left, at full scale."""
+    image = disc(190)
+    made = network_input(image, everywhere(image), 80, (4.0, 4.0), PHYSICAL)
+    assert made.shape == (80, 80, 1)
+    assert np.ptp(made) == 0 or (made[40] > 0).mean() > 0.95
+
+
+def test_the_size_in_mm_stands_in_a_second_channel() -> None:
+    """The second channel grows by a quarter each octave, and is zero where the size is not known."""
+    image = disc(180)
+    plain = network_input(image, everywhere(image), 64, None, BODY)
+    values = []
+    for mm in (1.0, 2.0):
+        made = network_input(image, everywhere(image), 64, (mm, mm), SIZED)
+        assert made.shape == (64, 64, 2)
+        assert np.array_equal(made[:, :, :1], plain)
+        assert np.ptp(made[:, :, 1]) == 0
+        values.append(float(made[0, 0, 1]))
+    assert values[1] - values[0] == pytest.approx(0.25)
+    unknown = network_input(image, everywhere(image), 64, (0.0, 0.0), SIZED)
+    assert not unknown[:, :, 1].any()
+
+
+@pytest.mark.parametrize(
+    "spacing", [None, (0.0, 1.0), (-1.0, 1.0), (float("nan"), 1.0), (300.0, 300.0), (5.0, 0.1)]
+)
+def test_a_spacing_that_cannot_be_true_is_unknown(spacing: tuple[float, float] | None) -> None:
+    """Zero, negative, giant, wildly oblong or missing pixel spacings count as square pixels."""
+    assert believable(spacing) is None
+    assert np.array_equal(
+        network_input(picture(), everywhere(picture()), 32, spacing),
+        network_input(picture(), everywhere(picture()), 32, None),
+    )

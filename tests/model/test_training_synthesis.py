@@ -176,9 +176,11 @@ def test_fields_of_view_keep_the_body_in_sight() -> None:
     """Whatever field of view is drawn, something of the body is in it, at a sensible size."""
     box = (0.0, 0.0, 90.0, 120.0)
     for seed in range(40):
-        out = augment.reframe(checks(), box, -1000.0, augment.freedom("chest"), np.random.default_rng(seed))
-        assert max(out.shape) == augment.CANVAS
-        assert (out > 0).mean() > 0.04
+        view = augment.reframe(checks(), box, -1000.0, augment.freedom("chest"), np.random.default_rng(seed))
+        assert max(view.values.shape) == augment.CANVAS
+        assert (view.values > 0).mean() > 0.04
+        assert view.pixel[0] == pytest.approx(view.pixel[1], rel=0.05)
+        assert 0.3 < view.pixel[0] * augment.CANVAS / 120 < 3.5 * 2.6
 
 
 def test_slab_is_a_mean_or_a_maximum_of_neighbours() -> None:
