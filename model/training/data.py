@@ -38,6 +38,8 @@ class Row:
     confidence: str
     licence: str
     use: str
+    contrast: str = ""
+    sequence: str = ""
 
     @property
     def axial(self) -> bool:
@@ -118,6 +120,8 @@ def _row(modality: str, line: dict[str, str]) -> Row:
         confidence=line["confidence"],
         licence=line["licence"],
         use=line["use"],
+        contrast=(line.get("contrast") or "").strip(),
+        sequence=(line.get("sequence") or "").strip(),
     )
 
 

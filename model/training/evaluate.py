@@ -28,10 +28,10 @@ PARTS = ("evaluation", "validation")
 
 
 def images(samples: Sequence[Sample]) -> Iterator[Image]:
-    """Yield each sample as the node would read it; pixels are square and none is padding."""
+    """Yield each sample as the node would read it, with its spacing where that is known; none is padding."""
     for sample in samples:
         values = sample.values()
-        yield Image(values, np.ones(values.shape, np.bool_), (1.0, 1.0))
+        yield Image(values, np.ones(values.shape, np.bool_), sample.stack.spacing_mm)
 
 
 def outcome(classifier: Classifier, modality: str, samples: Sequence[Sample]) -> Outcome:
