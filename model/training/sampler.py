@@ -170,20 +170,26 @@ class Sampler:
         return np.stack([image for image, _ in drawn]), np.stack([target for _, target in drawn])
 
     def one(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Draw a region, then where from, then a subject or a body, then a slice."""
-        rng, pool = self._rng, self._pool
-        label = pool.classes[int(np.searchsorted(self._ladder[:-1], rng.random(), side="right"))]
-        picture, also = self._picture(label)
-        # CT limbs come from PET-CT with soft kernels, MR limbs in fine matrices
-        image = looks.soften(picture.values, rng, strong=pool.modality == "CT" and label in augment.LIMBS)
-        if rng.random() < 0.07:
-            image = augment.letterbox(image, rng)
-        valid = np.ones(image.shape, np.bool_)
-        made = network_input(image, valid, self._size, self._told(picture), self._preprocessing)
+        """Draw a region, then a picture of it, and make the network's input of it."""
+        place = int(np.searchsorted(self._ladder[:-1], self._rng.random(), side="right"))
+        label = self._pool.classes[place]
+        picture, also = self.picture(label)
+        valid = np.ones(picture.values.shape, np.bool_)
+        made = network_input(picture.values, valid, self._size, self._told(picture), self._preprocessing)
         return made, self._target(label, also)
 
+    def picture(self, label: str) -> tuple[Picture, str]:
+        """Return an image of a region as training draws it, and a second region it could be read as."""
+        picture, also = self._picture(label)
+        # CT limbs come from PET-CT with soft kernels, MR limbs in fine matrices
+        strong = self._pool.modality == "CT" and label in augment.LIMBS
+        image = looks.soften(picture.values, self._rng, strong=strong)
+        if self._rng.random() < 0.07:
+            image = augment.letterbox(image, self._rng)
+        return replace(picture, values=image), also
+
     def _picture(self, label: str) -> tuple[Picture, str]:
-        """Return an image of a region, and the second region that could reasonably be read in it."""
+        """Draw where from, then a subject or a body, then a slice."""
         rng, pool = self._rng, self._pool
         real, borrowed, _ = shares(pool, label)
         kind = rng.random()
