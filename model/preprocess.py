@@ -17,6 +17,7 @@ from typing import Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 CLIP_STD: Final = 4.0
 SCALE_STD: Final = 2.0
@@ -38,8 +39,8 @@ BOX_SIZE: Final = 128
 """Longer side, in pixels, of the copy in which the body is looked for."""
 BODY_LEVEL: Final = 0.15
 """What is brighter than this share of the way from the darkest value to the 99th percentile is body."""
-COMPANION: Final = 0.1
-"""A separate part counts if it has this share of the largest part's area: the other leg, not a tube."""
+COMPANION: Final = 0.35
+"""A separate part counts if it is this thick against the thickest: the other leg, no tube, table or line."""
 MARGIN: Final = 0.05
 SMALLEST: Final = 0.12
 """Margin round the body, by its longer side; and the least side of the box, by the image's longer one."""
@@ -179,7 +180,7 @@ def _dull(lines: NDArray[np.float32], tolerance: float) -> int:
 def _bright_box(values: NDArray[np.float32]) -> Box:
     """Return the box round everything that is not dark, small parts left out.
 
-    A patient table may stay in it: it is often joined to the body, or as large as a limb.
+    A patient table that touches the body stays in it.
     """
     rows, columns = values.shape
     scale = min(1.0, BOX_SIZE / max(rows, columns))
@@ -188,11 +189,13 @@ def _bright_box(values: NDArray[np.float32]) -> Box:
     low, high = float(small.min()), float(np.quantile(small, 0.99))
     bright = (small > low + BODY_LEVEL * (high - low)).astype(np.uint8)
     opened = cv2.morphologyEx(bright, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    count, _, parts, _ = cv2.connectedComponentsWithStats(opened)
+    count, places, parts, _ = cv2.connectedComponentsWithStats(opened)
     if count < 2:
         return 0, rows, 0, columns
-    areas = parts[1:, cv2.CC_STAT_AREA]
-    kept = parts[1:][areas >= COMPANION * areas.max()].astype(np.float64)
+    # the thickness of a part is the radius of the largest disc in it; the border of the image is no edge
+    depth = cv2.distanceTransform(np.pad(opened, 1, mode="edge"), cv2.DIST_L2, 3)[1:-1, 1:-1]
+    thickness = ndimage.maximum(depth, places, np.arange(1, count))
+    kept = parts[1:][thickness >= COMPANION * np.max(thickness)].astype(np.float64)
     left, top = kept[:, cv2.CC_STAT_LEFT].min(), kept[:, cv2.CC_STAT_TOP].min()
     right = (kept[:, cv2.CC_STAT_LEFT] + kept[:, cv2.CC_STAT_WIDTH]).max()
     bottom = (kept[:, cv2.CC_STAT_TOP] + kept[:, cv2.CC_STAT_HEIGHT]).max()

@@ -4,11 +4,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from model.training.implants import implanted
+
+JOINTS = frozenset({"knee", "pelvis", "shoulder", "thigh", "calf", "foot", "arm", "elbow", "forearm", "hand"})
+"""Regions that are scanned for their implants, so that metal is common there."""
+
 
 def ct_look(values: NDArray[np.float32], label: str, rng: np.random.Generator) -> NDArray[np.float32]:
     """Vary a CT image (Hounsfield units): metal, noise, reconstruction circle, display window."""
-    if rng.random() < 0.08:
-        values = _metal(values, rng)
+    if rng.random() < (0.15 if label in JOINTS else 0.05):
+        values = implanted(values, rng)
     if rng.random() < 0.5:
         values = _grainy(values, rng.uniform(5, 45), rng)
     if rng.random() < 0.15:
@@ -106,19 +111,3 @@ def _circle(values: NDArray[np.float32], outside: float, rng: np.random.Generato
     rows, columns = values.shape
     v, u = np.ogrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j]
     return np.where(u * u + v * v > rng.uniform(0.9, 1.2) ** 2, np.float32(outside), values)
-
-
-def _metal(values: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Put an implant into the middle, with bright and dark streaks through it."""
-    painted = np.ascontiguousarray(values)
-    rows, columns = values.shape
-    x, y = int(columns * rng.uniform(0.3, 0.7)), int(rows * rng.uniform(0.3, 0.7))
-    streaks = np.zeros_like(painted)
-    for _ in range(int(rng.integers(4, 14))):
-        turn = rng.uniform(0, np.pi)
-        dx, dy = int(columns * np.cos(turn)), int(rows * np.sin(turn))
-        cv2.line(streaks, (x - dx, y - dy), (x + dx, y + dy), float(rng.uniform(-500, 500)), 2)
-    painted += cv2.GaussianBlur(streaks, (0, 0), 1.5)
-    axes = (int(rng.integers(2, 14)), int(rng.integers(2, 18)))
-    cv2.ellipse(painted, (x, y), axes, rng.uniform(0, 180), 0, 360, 3000.0, -1)
-    return painted

@@ -13,9 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from model.training import physique
 from model.training.bodies import Body, Site
 
 TISSUES: Final = 31
+SPONGY: Final = 5
 # tissue class -> Hounsfield units; classes.csv of the anatomies numbers the tissues.
 HOUNSFIELD: Final = np.array(
     [-1000, -30, -100, 50, 900, 250, 60, 90, -820, -950, 36, 10, 38, 58, 48, 34, 42, 42, 38, 20,
@@ -67,7 +69,11 @@ def draw(body: Body, site: Site, modality: str, rng: np.random.Generator) -> Dra
     top, left, bottom, right = _window(field, tissue.shape[1:])
     # the field of view may reach beyond the body's array; what lies there is air
     cut = tissue[:, top:bottom, left:right]
+    if len(cut) == 1:
+        cut = physique.another(cut[0], body.spacing_mm, rng)[np.newaxis]
     values = table[cut].mean(axis=0, dtype=np.float32)
+    if modality == "CT":
+        values = _trabeculae(values, cut[0], rng)
     values = _texture(values, cut[0] > 0, 12.0 if modality == "CT" else 0.04, rng)
     if modality == "CT" and rng.random() < 0.3:
         values = _table_top(values, cut[0] > 0, rng)
@@ -183,6 +189,18 @@ def _texture(
     grain = cv2.resize(coarse, (values.shape[1], values.shape[0]), interpolation=cv2.INTER_LINEAR)
     sigma = float(rng.uniform(0.4, 1.0))
     return np.asarray(cv2.GaussianBlur(values + grain * body, (0, 0), sigma), np.float32)
+
+
+def _trabeculae(
+    values: NDArray[np.float32], cut: NDArray[np.uint8], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Give spongy bone its honeycomb, coarse in the old: no bone is of one density."""
+    strength = rng.uniform(20.0, 160.0)
+    rows, columns = values.shape
+    grain = int(rng.integers(1, 4))
+    noise = rng.normal(0, strength, (rows // grain + 1, columns // grain + 1)).astype(np.float32)
+    honeycomb = cv2.resize(noise, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    return values + honeycomb * (cut == SPONGY)
 
 
 def _table_top(

@@ -253,3 +253,17 @@ def test_a_spacing_that_cannot_be_true_is_unknown(spacing: tuple[float, float] |
         network_input(picture(), everywhere(picture()), 32, spacing),
         network_input(picture(), everywhere(picture()), 32, None),
     )
+
+
+def test_lines_tables_and_tubes_are_not_the_body() -> None:
+    """A viewer's line, a table's arc and a tube do not widen the box; the other leg does."""
+    image = np.random.default_rng(1).normal(-1000, 8, (300, 300)).astype(np.float32)
+    y, x = np.mgrid[:300, :300]
+    image[(y - 100) ** 2 + (x - 100) ** 2 < 40**2] = 40
+    alone = body_box(image, everywhere(image))
+    image[:, 290:293] = 600
+    image[270:275, :] = 200
+    image[(y - 20) ** 2 + (x - 200) ** 2 < 5**2] = 300
+    assert body_box(image, everywhere(image)) == pytest.approx(alone, abs=3)
+    image[(y - 100) ** 2 + (x - 220) ** 2 < 35**2] = 40
+    assert body_box(image, everywhere(image))[3] > 250

@@ -7,8 +7,9 @@ import pytest
 from numpy.typing import NDArray
 
 from model.regions import CT_CLASSES
-from model.training import augment, looks
+from model.training import augment, looks, physique
 from model.training.bodies import Body, Landmarks, Site, all_sites, centre_line, load_bodies
+from model.training.implants import implanted
 from model.training.synthesis import (
     HOUNSFIELD,
     TISSUES,
@@ -215,3 +216,47 @@ def test_real_anatomies_have_tissue_in_every_site() -> None:
             middle = (site.first + site.last) // 2
             seen = body.tissue[middle] * np.isin(body.part[middle], site.parts[0])
             assert (seen > 0).any(), (body.name, site.region)
+
+
+def limb() -> NDArray[np.uint8]:
+    """Return a cut through a limb: bone, muscle, fat and skin in rings, on air."""
+    y, x = np.mgrid[:80, :80] - 40
+    away = np.hypot(y, x)
+    cut = np.zeros((80, 80), np.uint8)
+    for radius, tissue in ((26, physique.SKIN), (24, physique.FAT), (18, physique.MUSCLE), (6, 4)):
+        cut[away <= radius] = tissue
+    return cut
+
+
+def test_fat_grows_under_the_skin_and_shrinks_without_touching_muscle() -> None:
+    """A fatter cut is larger, a thinner one smaller; bone and muscle stay, and skin stays outermost."""
+    cut = limb()
+    more, less = physique.fatter(cut, 8.0), physique.thinner(cut, 4.0)
+    assert (less > 0).sum() < (cut > 0).sum() < (more > 0).sum()
+    for changed in (more, less):
+        assert np.array_equal(changed == physique.MUSCLE, cut == physique.MUSCLE)
+        assert np.array_equal(changed == 4, cut == 4)
+        outermost = changed[40][np.flatnonzero(changed[40])[0]]
+        assert outermost == physique.SKIN
+    assert (more == physique.FAT).sum() > 1.5 * (cut == physique.FAT).sum()
+
+
+def test_wasted_muscle_becomes_fat_and_nothing_else_changes() -> None:
+    """Where muscle is lost there is fat, inside the same outline."""
+    cut = limb()
+    wasted = physique.wasted(cut, 5.0, np.random.default_rng(4))
+    changed = wasted != cut
+    assert changed.any()
+    assert (cut[changed] == physique.MUSCLE).all()
+    assert (wasted[changed] == physique.FAT).all()
+
+
+def test_implants_are_bright_and_leave_the_image_as_it_came() -> None:
+    """Metal reaches the scanner's limit somewhere, nothing leaves its range, the input is not written to."""
+    image = np.full((120, 160), 40, np.float32)
+    for seed in range(12):
+        out = implanted(image, np.random.default_rng(seed))
+        assert out.max() > 850
+        assert out.max() <= 3071
+        assert out.min() >= -1024
+    assert (image == 40).all()
