@@ -153,9 +153,9 @@ class Picture:
 
 
 class Sampler:
-    """An endless supply of batches for one seed."""
+    """An endless supply of batches for one seed, which may be several numbers."""
 
-    def __init__(self, pool: Pool, size: int, seed: int, preprocessing: str = WHOLE) -> None:
+    def __init__(self, pool: Pool, size: int, seed: int | Sequence[int], preprocessing: str = WHOLE) -> None:
         self._pool = pool
         self._preprocessing = preprocessing
         drawn = np.array([FAVOUR.get(label, 1.0) if any(shares(pool, label)) else 0.0
@@ -174,19 +174,32 @@ class Sampler:
         place = int(np.searchsorted(self._ladder[:-1], self._rng.random(), side="right"))
         label = self._pool.classes[place]
         picture, also = self.picture(label)
+        return self._input(picture), self._target(label, also)
+
+    def of_slice(self, sample: Sample) -> NDArray[np.float32]:
+        """Return the network's input of one slice, varied as training varies it."""
+        return self._input(self._softened(self._real(sample), sample.label))
+
+    def of_site(self, body: Body, site: Site) -> NDArray[np.float32]:
+        """Return the network's input of a slice drawn from a site of a body."""
+        return self._input(self._softened(self._drawn(body, site), site.region))
+
+    def _input(self, picture: Picture) -> NDArray[np.float32]:
         valid = np.ones(picture.values.shape, np.bool_)
-        made = network_input(picture.values, valid, self._size, self._told(picture), self._preprocessing)
-        return made, self._target(label, also)
+        return network_input(picture.values, valid, self._size, self._told(picture), self._preprocessing)
 
     def picture(self, label: str) -> tuple[Picture, str]:
         """Return an image of a region as training draws it, and a second region it could be read as."""
         picture, also = self._picture(label)
+        return self._softened(picture, label), also
+
+    def _softened(self, picture: Picture, label: str) -> Picture:
         # CT limbs come from PET-CT with soft kernels, MR limbs in fine matrices
         strong = self._pool.modality == "CT" and label in augment.LIMBS
         image = looks.soften(picture.values, self._rng, strong=strong)
         if self._rng.random() < 0.07:
             image = augment.letterbox(image, self._rng)
-        return replace(picture, values=image), also
+        return replace(picture, values=image)
 
     def _picture(self, label: str) -> tuple[Picture, str]:
         """Draw where from, then a subject or a body, then a slice."""
@@ -243,13 +256,15 @@ class Sampler:
 
     def _synthetic(self, label: str) -> Picture:
         sites = self._pool.sites[label]
-        body, site = sites[int(self._rng.integers(len(sites)))]
+        return self._drawn(*sites[int(self._rng.integers(len(sites)))])
+
+    def _drawn(self, body: Body, site: Site) -> Picture:
         drawing = draw(body, site, self._pool.modality, self._rng)
         air = -1000.0 if self._pool.modality == "CT" else 0.0
-        view = augment.reframe(drawing.values, drawing.field, air, augment.freedom(label), self._rng)
+        view = augment.reframe(drawing.values, drawing.field, air, augment.freedom(site.region), self._rng)
         picture = _picture(view, (body.spacing_mm, body.spacing_mm))
         if self._pool.modality == "CT":
-            return replace(picture, values=looks.ct_look(picture.values, label, self._rng))
+            return replace(picture, values=looks.ct_look(picture.values, site.region, self._rng))
         return replace(picture, values=looks.mr_look(picture.values, self._rng))
 
 
