@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 TRUNK, RIGHT_ARM, LEFT_ARM, RIGHT_LEG, LEFT_LEG = 1, 2, 3, 4, 5
+TISSUES: Final = 31
+"""Tissue classes of all anatomies (classes.csv), 0 the air outside."""
 FILES: Final = {"AM": "AM_iso.npz", "AF": "AF_iso.npz", "BP3D": "bp3d_body_1p5.npz"}
 ICRP_SPINE: Final = tuple(range(47, 55))
 """Organ numbers of the vertebral column in ICRP Publication 110, cervical spine to sacrum."""

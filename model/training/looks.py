@@ -58,6 +58,10 @@ def mr_look(values: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
         fall = np.exp(-rng.uniform(0.1, 0.9) * (u * u + v * v))
         scaled = scaled * (fall / fall.max()).astype(np.float32)
     scaled = scaled ** np.float32(rng.uniform(0.6, 1.5))
+    if rng.random() < 0.15:
+        scaled = _ghosts(scaled, rng)
+    if rng.random() < 0.2:
+        scaled = _rings(scaled, rng)
     if rng.random() < 0.6:
         sigma = rng.uniform(0.005, 0.08)
         noise = rng.normal(0, sigma, (2, rows, columns)).astype(np.float32)
@@ -65,6 +69,24 @@ def mr_look(values: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
     if rng.random() < 0.12:
         scaled = _diffusion_map(scaled, rng)
     return _eight_bits(np.clip(scaled, 0, 1), rng) if rng.random() < 0.4 else scaled
+
+
+def _ghosts(values: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Add faint copies along one axis, as breathing, pulsing and swallowing leave along the phase."""
+    axis = int(rng.integers(2))
+    step = int(values.shape[axis] * rng.uniform(0.15, 0.5))
+    faint = np.float32(rng.uniform(0.04, 0.18))
+    return values + faint * (np.roll(values, step, axis) + np.roll(values, -step, axis))
+
+
+def _rings(values: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Leave out the highest frequencies at once: the rings of Gibbs beside sharp borders."""
+    spectrum = np.fft.fftshift(np.fft.fft2(values))
+    for axis, length in enumerate(values.shape):
+        kept = rng.uniform(0.35, 0.9)
+        outside = np.abs(np.arange(length) - length // 2) > kept * length / 2
+        spectrum[(outside, slice(None)) if axis == 0 else (slice(None), outside)] = 0
+    return np.asarray(np.abs(np.fft.ifft2(np.fft.ifftshift(spectrum))), np.float32)
 
 
 def _diffusion_map(values: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:

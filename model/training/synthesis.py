@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.training import physique
-from model.training.bodies import Body, Site
+from model.training.bodies import TISSUES, Body, Site
+from model.training.sequences import contrast
 
-TISSUES: Final = 31
 SPONGY: Final = 5
+FATTY: Final = (2, 5, 6)
 # tissue class -> Hounsfield units; classes.csv of the anatomies numbers the tissues.
 HOUNSFIELD: Final = np.array(
     [-1000, -30, -100, 50, 900, 250, 60, 90, -820, -950, 36, 10, 38, 58, 48, 34, 42, 42, 38, 20,
@@ -25,18 +26,6 @@ HOUNSFIELD: Final = np.array(
 )  # fmt: skip
 ENHANCED: Final = {13: 45.0, 14: 70.0, 15: 110.0, 16: 60.0, 17: 180.0, 18: 35.0, 20: 50.0, 23: 50.0}
 """What contrast medium adds at most, by tissue: liver, spleen, kidney, heart, vessels, gut, glands."""
-
-# tissue -> typical (T1, T2) brightness, 0..1, before jitter
-FAT, FLUIDS, DARK = (2, 6), (11, 21, 22), (0, 4, 8, 9, 26)
-T1_OF: Final = np.array(
-    [0, 0.5, 0.95, 0.4, 0.05, 0.6, 0.85, 0.4, 0.08, 0.02, 0.5, 0.15, 0.45, 0.55, 0.4, 0.4, 0.4, 0.2, 0.4,
-     0.4, 0.55, 0.2, 0.15, 0.45, 0.5, 0.2, 0.05, 0.4, 0.35, 0.1, 0.3], np.float32,
-)  # fmt: skip
-T2_OF: Final = np.array(
-    [0, 0.4, 0.75, 0.2, 0.05, 0.4, 0.6, 0.5, 0.06, 0.02, 0.5, 1.0, 0.45, 0.3, 0.55, 0.65, 0.3, 0.15, 0.4,
-     0.5, 0.4, 0.95, 1.0, 0.5, 0.5, 0.9, 0.05, 0.35, 0.55, 0.1, 0.3], np.float32,
-)  # fmt: skip
-
 
 TILTED: Final = {"hand": 50.0, "foot": 35.0, "forearm": 45.0, "arm": 55.0, "elbow": 30.0, "shoulder": 30.0,
                  "knee": 20.0, "calf": 25.0, "thigh": 20.0}  # fmt: skip
@@ -65,20 +54,30 @@ def draw(body: Body, site: Site, modality: str, rng: np.random.Generator) -> Dra
     else:
         tissue = np.where(np.isin(body.part[z:stop], parts), body.tissue[z:stop], 0)
         field = _field(body, site, z, tissue[0], rng)
-    table = hounsfield_table(rng) if modality == "CT" else mr_table(rng)
     top, left, bottom, right = _window(field, tissue.shape[1:])
     # the field of view may reach beyond the body's array; what lies there is air
     cut = tissue[:, top:bottom, left:right]
     if len(cut) == 1:
         cut = physique.another(cut[0], body.spacing_mm, rng)[np.newaxis]
-    values = table[cut].mean(axis=0, dtype=np.float32)
-    if modality == "CT":
-        values = _trabeculae(values, cut[0], rng)
-    values = _texture(values, cut[0] > 0, 12.0 if modality == "CT" else 0.04, rng)
-    if modality == "CT" and rng.random() < 0.3:
-        values = _table_top(values, cut[0] > 0, rng)
+    values = _ct(cut, rng) if modality == "CT" else _mr(cut, rng)
     shifted = (field[0] - top, field[1] - left, field[2] - top, field[3] - left)
     return Drawing(values, shifted, site.region)
+
+
+def _ct(cut: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return Hounsfield units (rows, columns) of tissue classes (slices, rows, columns)."""
+    values = hounsfield_table(rng)[cut].mean(axis=0, dtype=np.float32)
+    values = _texture(_trabeculae(values, cut[0], rng), cut[0] > 0, 12.0, rng)
+    return _table_top(values, cut[0] > 0, rng) if rng.random() < 0.3 else values
+
+
+def _mr(cut: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return MR brightness 0..1.2 (rows, columns) of tissue classes (slices, rows, columns)."""
+    drawn = contrast(rng)
+    values = drawn.table[cut].mean(axis=0, dtype=np.float32)
+    if drawn.opposed:
+        values = _out_of_phase(values, cut[0], rng)
+    return _texture(values, cut[0] > 0, 0.04, rng)
 
 
 def _oblique(
@@ -154,32 +153,27 @@ def hounsfield_table(rng: np.random.Generator) -> NDArray[np.float32]:
     return table
 
 
-def mr_table(rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return float32 (31,) MR intensities 0..1 by tissue: T1- or T2-like, fat-suppressed, or at random."""
-    mix = rng.choice([0.0, 1.0, rng.random()])
-    table = (1 - mix) * T1_OF + mix * T2_OF
-    if rng.random() < 0.25:
-        table = rng.uniform(0.1, 1.0, TISSUES)
-        table[list(DARK)] = rng.uniform(0.0, 0.1, len(DARK))
-    table = np.clip(table * rng.uniform(0.75, 1.25, TISSUES) + rng.normal(0, 0.03, TISSUES), 0, 1.2)
-    if rng.random() < 0.5:  # fat suppression darkens fat and fatty marrow
-        table[[*FAT, 5]] *= rng.uniform(0.1, 0.45)
-    table[17] = rng.choice([0.05, table[17], rng.uniform(0.5, 1.2)])  # flow void, or bright blood
-    table[0] = 0.0
-    return np.asarray(table, np.float32)
-
-
 def mr_from_ct(values: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Return an MR-like image 0..1 (rows, columns) of a CT image in Hounsfield units."""
-    fat, soft, marrow = rng.uniform(0.5, 1.0), rng.uniform(0.15, 0.5), rng.uniform(0.4, 0.9)
-    if rng.random() < 0.5:
-        fat, marrow = fat * rng.uniform(0.1, 0.45), marrow * rng.uniform(0.1, 0.5)
-    contrast = rng.uniform(-0.25, 0.35)
-    units = [-1000, -500, -150, -100, -60, 0, 30, 70, 130, 250, 500, 800]
-    levels = [0.0, 0.05, fat * 0.7, fat, fat, soft - contrast, soft, soft + contrast, (soft + marrow) / 2,
-              marrow, 0.15, 0.04]  # fmt: skip
+    """Return an MR-like image 0..1.2 (rows, columns) of a CT image in Hounsfield units."""
+    table = contrast(rng).table
+    fat, soft, marrow = float(table[2]), float(table[3]), float(table[5])
+    fluid, organ, bright = float(table[11]), float(table[13]), float(table[17])
+    units = [-1000, -500, -150, -100, -60, 0, 50, 85, 140, 250, 500, 800]
+    levels = [0.0, 0.04, fat * 0.7, fat, fat, (soft + fluid) / 2, soft, organ, (bright + organ) / 2, marrow,
+              0.15, 0.04]  # fmt: skip
     quiet = cv2.blur(values, (3, 3)) if rng.random() < 0.5 else values
     return np.asarray(np.interp(quiet, units, np.clip(levels, 0.0, 1.2)), np.float32)
+
+
+def _out_of_phase(
+    values: NDArray[np.float32], cut: NDArray[np.uint8], rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Blacken the borders between fat and water, whose signals cancel there."""
+    kernel = np.ones((3, 3), np.uint8)
+    fat = np.isin(cut, FATTY).astype(np.uint8)
+    water = ((cut > 0) & (fat == 0)).astype(np.uint8)
+    border = (cv2.dilate(fat, kernel) & cv2.dilate(water, kernel)) > 0
+    return np.where(border, values * np.float32(rng.uniform(0.05, 0.5)), values)
 
 
 def _texture(

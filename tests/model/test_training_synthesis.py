@@ -8,16 +8,15 @@ from numpy.typing import NDArray
 
 from model.regions import CT_CLASSES
 from model.training import augment, looks, physique
-from model.training.bodies import Body, Landmarks, Site, all_sites, centre_line, load_bodies
+from model.training.bodies import TISSUES, Body, Landmarks, Site, all_sites, centre_line, load_bodies
 from model.training.implants import implanted
+from model.training.sequences import FAMILIES, GROUPS, OFTEN, SUPPRESSED, contrast
 from model.training.synthesis import (
     HOUNSFIELD,
-    TISSUES,
     _oblique,
     draw,
     hounsfield_table,
     mr_from_ct,
-    mr_table,
 )
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"
@@ -147,12 +146,42 @@ def test_hounsfield_values_stay_in_their_order() -> None:
     assert HOUNSFIELD.shape == (TISSUES,)
 
 
-def test_mr_values_are_never_negative_and_air_is_dark() -> None:
-    """MR magnitudes are not negative and air gives no signal."""
-    for seed in range(20):
-        table = mr_table(np.random.default_rng(seed))
+def test_mr_brightness_keeps_the_order_of_its_sequence() -> None:
+    """Air gives no signal, compact bone hardly any; on T2 fluid outshines muscle."""
+    seen = set()
+    for seed in range(300):
+        drawn = contrast(np.random.default_rng(seed))
+        table = drawn.table
+        seen.add(drawn.family)
+        assert table.shape == (TISSUES,)
         assert table[0] == 0
         assert table.min() >= 0
+        assert table[4] < 0.12
+        if drawn.family == "t2":
+            assert table[11] > table[3]
+        if drawn.family == "fat":
+            assert table[2] > 4 * table[3]
+        if drawn.opposed:
+            assert drawn.family in ("t1", "gre")
+            assert table[2] > table[3] or drawn.family == "gre"
+    assert seen == set(FAMILIES)
+
+
+def test_every_tissue_has_its_place_in_every_family() -> None:
+    """The groups cover the tissue classes once each, and every family knows every group."""
+    tissues = sorted(tissue for group in GROUPS.values() for tissue in group)
+    assert tissues == list(range(TISSUES))
+    for family in FAMILIES.values():
+        assert set(family) == set(GROUPS)
+    assert set(OFTEN) == set(SUPPRESSED) == set(FAMILIES)
+
+
+def test_muscles_are_parted_by_fat_alone() -> None:
+    """Layers between muscles are fat, thin, and nowhere but in muscle."""
+    cut = limb()
+    changed = physique.parted(cut, 2.0, np.random.default_rng(3)) != cut
+    assert 0 < changed.sum() < 0.5 * (cut == physique.MUSCLE).sum()
+    assert (cut[changed] == physique.MUSCLE).all()
 
 
 def test_mr_from_ct_has_dark_air_and_dark_cortex() -> None:
