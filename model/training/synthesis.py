@@ -194,7 +194,7 @@ def _trabeculae(
     grain = int(rng.integers(1, 4))
     noise = rng.normal(0, strength, (rows // grain + 1, columns // grain + 1)).astype(np.float32)
     honeycomb = cv2.resize(noise, (columns, rows), interpolation=cv2.INTER_LINEAR)
-    return values + honeycomb * (cut == SPONGY)
+    return np.asarray(values + honeycomb * (cut == SPONGY), np.float32)
 
 
 def _table_top(
