@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 DATA: Final = Path("../shared/data")
 """Where the data lies, relative to the repository's root; every command takes `--data`."""
 
+BORDER_MM: Final = 20.0
+"""How near another region must be for a slice to count as lying at a border."""
+
 UNSCORED: Final = frozenset({"head_neck_boundary", "calf_foot_boundary"})
 AXIAL: Final = ("axial", "mixed", "oblique")
 """Planes that the CT and MR models see; `mixed` are sets whose single planes are not known."""
@@ -71,11 +74,12 @@ class Stack:
 
 @dataclass(frozen=True)
 class Sample:
-    """One labelled slice of a stack."""
+    """One labelled slice of a stack; `beside` is the region that begins nearby, and how near, 0..1."""
 
     stack: Stack
     index: int
     label: str
+    beside: tuple[str, float] | None = None
 
     @property
     def subject(self) -> str:
@@ -156,11 +160,24 @@ def samples(stacks: Iterable[Stack], classes: tuple[str, ...]) -> tuple[Sample, 
     """Return every labelled slice whose region is one of `classes`."""
     found = []
     for stack in stacks:
-        for index in range(len(stack.images)):
-            label = stack.row.label(index)
-            if label in classes:
-                found.append(Sample(stack, index, label))
+        labels = [stack.row.label(index) for index in range(len(stack.images))]
+        for index, label in enumerate(labels):
+            if label is not None and label in classes:
+                found.append(Sample(stack, index, label, _beside(stack, labels, index)))
     return tuple(found)
+
+
+def _beside(stack: Stack, labels: list[str | None], index: int) -> tuple[str, float] | None:
+    """Return the nearest other region within BORDER_MM of a slice, and how near it is, 1 at no distance."""
+    if stack.positions_mm is None or len(set(labels)) < 2:
+        return None
+    away = np.abs(stack.positions_mm - stack.positions_mm[index])
+    near = [(float(away[i]), label) for i, label in enumerate(labels)
+            if label not in (None, labels[index]) and away[i] < BORDER_MM]  # fmt: skip
+    if not near:
+        return None
+    distance, label = min(near)
+    return str(label), 1.0 - distance / BORDER_MM
 
 
 def usable(rows: Iterable[Row], uses: Iterable[str]) -> tuple[Row, ...]:

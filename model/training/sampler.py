@@ -16,8 +16,10 @@ from model.training.data import Sample, load, read_manifest, samples, usable
 from model.training.split import Split
 from model.training.synthesis import draw, mr_from_ct
 
-ALSO_SHARE = 0.25
+ALSO_SHARE: Final = 0.25
 """Weight in the target of a second region that a reader could reasonably give (column `also`)."""
+BORDER_SHARE: Final = 0.3
+"""Weight in the target of the region that begins right beside a slice; none at BORDER_MM (data.py)."""
 
 UNTOLD: Final = 0.25
 """How often the network is not told the spacing of an image, though it is known."""
@@ -43,6 +45,17 @@ class Choice:
 
 
 EVERYTHING: Final = Choice()
+
+
+Second = tuple[str, float] | None
+"""A second region that a slice could be read as, and its weight in the target."""
+
+
+def second_reading(sample: Sample) -> Second:
+    """Return what else a slice could be read as: as its manifest says, or the region beginning beside it."""
+    if sample.stack.row.also:
+        return sample.stack.row.also, ALSO_SHARE
+    return None if sample.beside is None else (sample.beside[0], BORDER_SHARE * sample.beside[1])
 
 
 @dataclass(frozen=True)
@@ -173,8 +186,8 @@ class Sampler:
         """Draw a region, then a picture of it, and make the network's input of it."""
         place = int(np.searchsorted(self._ladder[:-1], self._rng.random(), side="right"))
         label = self._pool.classes[place]
-        picture, also = self.picture(label)
-        return self._input(picture), self._target(label, also)
+        picture, second = self.picture(label)
+        return self._input(picture), self._target(label, second)
 
     def of_slice(self, sample: Sample) -> NDArray[np.float32]:
         """Return the network's input of one slice, varied as training varies it."""
@@ -188,10 +201,10 @@ class Sampler:
         valid = np.ones(picture.values.shape, np.bool_)
         return network_input(picture.values, valid, self._size, self._told(picture), self._preprocessing)
 
-    def picture(self, label: str) -> tuple[Picture, str]:
+    def picture(self, label: str) -> tuple[Picture, Second]:
         """Return an image of a region as training draws it, and a second region it could be read as."""
-        picture, also = self._picture(label)
-        return self._softened(picture, label), also
+        picture, second = self._picture(label)
+        return self._softened(picture, label), second
 
     def _softened(self, picture: Picture, label: str) -> Picture:
         # CT limbs come from PET-CT with soft kernels, MR limbs in fine matrices
@@ -201,17 +214,18 @@ class Sampler:
             image = augment.letterbox(image, self._rng)
         return replace(picture, values=image)
 
-    def _picture(self, label: str) -> tuple[Picture, str]:
+    def _picture(self, label: str) -> tuple[Picture, Second]:
         """Draw where from, then a subject or a body, then a slice."""
         rng, pool = self._rng, self._pool
         real, borrowed, _ = shares(pool, label)
         kind = rng.random()
         if kind < real:
             sample = self._pick(pool.real[label])
-            return self._real(sample), sample.stack.row.also
+            return self._real(sample), second_reading(sample)
         if kind < real + borrowed:
-            return self._borrowed(self._pick(pool.borrowed[label])), ""
-        return self._synthetic(label), ""
+            sample = self._pick(pool.borrowed[label])
+            return self._borrowed(sample), second_reading(sample)
+        return self._synthetic(label), None
 
     def _told(self, picture: Picture) -> tuple[float, float] | None:
         """Return the spacing that the network is told: people differ in size, and often it is not known."""
@@ -220,12 +234,13 @@ class Sampler:
         size = float(self._rng.uniform(*PERSONS))
         return picture.spacing_mm[0] * size, picture.spacing_mm[1] * size
 
-    def _target(self, label: str, also: str) -> NDArray[np.float32]:
-        target = np.zeros(len(self._pool.classes), np.float32)
-        target[self._pool.classes.index(label)] = 1.0
-        if also in self._pool.classes:
-            target *= 1.0 - ALSO_SHARE
-            target[self._pool.classes.index(also)] += ALSO_SHARE
+    def _target(self, label: str, second: Second) -> NDArray[np.float32]:
+        classes = self._pool.classes
+        target = np.zeros(len(classes), np.float32)
+        target[classes.index(label)] = 1.0
+        if second is not None and second[0] in classes:
+            target *= 1.0 - second[1]
+            target[classes.index(second[0])] += second[1]
         return target
 
     def _pick(self, people: People) -> Sample:

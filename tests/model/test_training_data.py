@@ -10,8 +10,18 @@ import pytest
 
 from model.regions import CLASSES, CT_CLASSES
 from model.training import split
-from model.training.data import Row, load, read_manifest, samples, true_subject, usable
-from model.training.sampler import Choice, Pool, Sampler, grouped, make_pool, part_samples, shares
+from model.training.data import BORDER_MM, Row, load, read_manifest, samples, true_subject, usable
+from model.training.sampler import (
+    BORDER_SHARE,
+    Choice,
+    Pool,
+    Sampler,
+    grouped,
+    make_pool,
+    part_samples,
+    second_reading,
+    shares,
+)
 
 SHARED = Path(__file__).parents[2] / ".." / "shared" / "data"
 needs_data = pytest.mark.skipif(
@@ -49,6 +59,24 @@ def test_ranges_are_inclusive_and_gaps_have_no_label(volume: Path) -> None:
         (1, "chest"), (2, "chest"), (3, "chest"), (6, "neck"), (7, "neck"), (8, "neck"),
     ]  # fmt: skip
     assert all((s.values() == s.index).all() for s in found)
+
+
+def test_targets_soften_towards_the_region_beside(volume: Path) -> None:
+    """The nearer another region begins in mm, the more of it is in the target; a lone image is certain."""
+    found = samples([load(volume, row) for row in read_manifest(volume, "CT")], CT_CLASSES)
+    by_index = {s.index: s.beside or ("", 0.0) for s in found}
+    expected = {3: ("neck", 3.0), 1: ("neck", 5.0), 6: ("chest", 3.0)}
+    for index, (region, away_mm) in expected.items():
+        assert by_index[index][0] == region
+        assert by_index[index][1] == pytest.approx(1 - away_mm / BORDER_MM)
+    near, far = (second_reading(s) for s in found if s.index in (3, 1))
+    assert near is not None
+    assert far is not None
+    assert 0.0 < min(near[1], far[1]) < max(near[1], far[1]) <= BORDER_SHARE
+    whole = Pool(CT_CLASSES, "CT", grouped(found), {}, {})
+    targets = Sampler(whole, 32, seed=1).batch(40)[1]
+    assert np.allclose(targets.sum(axis=1), 1.0)
+    assert ((targets > 0).sum(axis=1) == 2).all()
 
 
 def test_glob_of_images_is_one_stack_in_order(tmp_path: Path) -> None:
