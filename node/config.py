@@ -21,9 +21,10 @@ from pydantic import (
 )
 
 from model.classify import SHIPPED as SHIPPED_WEIGHTS
-from rules.decide import RULES
+from rules.decide import check as check_rules
+from rules.paper import PAPER
 
-PAPER_RULES: Final = ("abdomen_chest", "breast", "outliers", "smooth")
+PAPER_RULES: Final = PAPER
 SHIPPED: Final = "shipped"
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -209,9 +210,7 @@ class Config(_Section):
     @field_validator("rules")
     @classmethod
     def _known_rules(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            if name not in RULES:
-                raise ValueError(f"there is no rule '{name}'; known are {', '.join(RULES)}")
+        check_rules(names)
         return names
 
     @field_validator("destinations")

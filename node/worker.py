@@ -16,7 +16,7 @@ from db.series import paths
 from db.session import Database, open_migrated
 from model.classify import Classifier
 from model.gate import reason
-from model.geometry import order, positions_mm
+from model.geometry import normal, order, positions_mm
 from model.read import Image, ImageHeader, NotDicomError, UndecodableError, read_header, read_pixels
 from node import log as logs
 from node import version
@@ -119,9 +119,10 @@ def classify(headers: Sequence[ImageHeader], config: Config, classifier: Classif
     if kept:
         # The positions before decoding: without the images left out the common normal would be another.
         along = np.array([places[header.path] for header in kept])
-        evidence = Evidence(prediction.classes, prediction.probabilities, along)
+        planes = np.array([normal(header.orientation) for header in kept], np.float64)
+        evidence = Evidence(prediction.classes, prediction.probabilities, along, planes)
         verdict = decide(evidence, config.rules, config.classify.minimum_confidence)
-        results.update(_classified(kept, evidence.positions_mm, verdict))
+        results.update(_classified(kept, along, verdict))
     images = tuple(results.values())
     return Outcome(verdict, images, None if verdict else _why_none(images), digest, version.VERSION)
 

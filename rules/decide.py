@@ -1,16 +1,21 @@
 """The configured rules, run in order, and what comes out: regions per image, spans, the series' term."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.geometry import extents_mm
-from model.regions import ARM_CHAIN, BODY_CHAIN, SPINE_CHAIN, UNKNOWN
-from rules.paper import Rule, State, abdomen_chest, breast, outliers, smooth, without_abdomen_chest
-from rules.terms import SeriesTerm, series_term
+from model.regions import UNKNOWN
+from rules.doubt import doubt
+from rules.examined import Examined, examined
+from rules.order import order
+from rules.paper import PAPER, abdomen_chest, breast, outliers, smooth, without_abdomen_chest
+from rules.smooth import smooth_25mm
+from rules.state import Rule, State
+from rules.terms import SeriesTerm
 from rules.verdict import Evidence, Span, Verdict
 
 RULES: Final[dict[str, Rule]] = {
@@ -18,8 +23,14 @@ RULES: Final[dict[str, Rule]] = {
     "breast": breast,
     "outliers": outliers,
     "smooth": smooth,
+    "smooth_25mm": smooth_25mm,
+    "doubt": doubt,
+    "order": order,
 }
-"""Every rule by its name in the configuration; the order is the paper's."""
+"""Every rule by its name in the configuration: the paper's four in its order, then those beyond."""
+
+GROUPS: Final = {"paper": PAPER}
+"""Names that stand for several rules."""
 
 NETWORK: Final = "network"
 """`Verdict.rule` where no rule changed any image's region."""
@@ -27,57 +38,73 @@ DOUBT: Final = "doubt"
 """`Verdict.rule` where too few images are known to name the series."""
 KNOWN_SHARE: Final = 0.5
 
-MINOR_MM: Final = 50.0
-MINOR_SHARE: Final = 0.15
-"""A region of less than this many mm and this share of the images does not change the series' term.
 
-Every chest CT reaches a little into neck and abdomen, every knee into thigh and calf: that is
-overscan, not what was examined. The region stays in the verdict's regions and spans.
-"""
+def check(rules: Sequence[str]) -> None:
+    """Raise ValueError, with one sentence, where names are unknown or their order makes no sense."""
+    for name in rules:
+        if name not in RULES and name not in GROUPS:
+            raise ValueError(f"there is no rule '{name}'; known are {', '.join((*RULES, *GROUPS))}")
+    if "order" in rules[:-1]:
+        raise ValueError("'order' decides; it must be the last rule")
+
+
+def expanded(rules: Sequence[str]) -> tuple[str, ...]:
+    """Return the single rules that the configured names stand for; raise ValueError as `check` does."""
+    check(rules)
+    return tuple(name for given in rules for name in GROUPS.get(given, (given,)))
 
 
 def decide(evidence: Evidence, rules: Sequence[str], minimum_confidence: float) -> Verdict:
     """Turn the network's outputs for a series into a verdict.
 
-    `rules` are names of RULES, run in the order given; none leaves the plain best class.
+    `rules` are names of RULES or GROUPS, run in the order given; none leaves the plain best class.
     `minimum_confidence` (0..1) is what an image's class must score after the rules, else the image
     is `unknown`. Where less than half of the images are known there is no term and the rule is
     "doubt". The verdict's confidence is the mean over the known images, 0 without any. Raises
-    KeyError for an unknown rule and ValueError for evidence that does not fit together.
+    ValueError for unknown rules.
     """
-    state, rule = _run(_start(evidence), rules)
-    confidences = np.clip(state.scores.max(axis=1, initial=0.0), 0.0, 1.0)
-    regions = tuple(
-        region if confidence >= minimum_confidence and confidence > 0 else UNKNOWN
-        for region, confidence in zip(state.regions, confidences, strict=True)
-    )
+    sequence, start = _start(evidence)
+    state, rule = _run(start, expanded(rules))
+    confidences = state.confidences
+    sure = (confidences >= minimum_confidence) & (confidences > 0)
+    regions = tuple(region if one else UNKNOWN for region, one in zip(state.regions, sure, strict=True))
     known = np.array([region != UNKNOWN for region in regions], dtype=np.bool_)
-    named = _term(regions, evidence.positions_mm)
+    # Without positions the images lie, as far as one knows, all in one place.
+    positions = np.zeros(len(regions)) if state.positions_mm is None else state.positions_mm
+    found = examined(regions, positions)
     if known.sum() < KNOWN_SHARE * len(known) or not known.any():
-        doubt = f"{known.sum()} of {len(known)} images reach the confidence {minimum_confidence:g}"
-        named, rule = SeriesTerm(None, None, False, (doubt,)), DOUBT
+        found, rule = _doubted(int(known.sum()), len(known), minimum_confidence), DOUBT
+    back = np.argsort(sequence, kind="stable")
     return Verdict(
-        regions=regions,
-        confidences=tuple(map(float, confidences)),
-        spans=_spans(regions, confidences, evidence.positions_mm),
-        term=named.term,
-        code=named.code,
-        paired=named.paired,
+        regions=tuple(regions[place] for place in back),
+        confidences=tuple(map(float, confidences[back])),
+        spans=_spans(regions, confidences, positions),
+        term=found.named.term,
+        code=found.named.code,
+        paired=found.named.paired,
         confidence=float(confidences[known].mean()) if known.any() else 0.0,
         rule=rule,
-        flags=named.flags,
+        flags=(*state.flags, *found.named.flags),
+        dominant=found.dominant,
     )
 
 
-def _start(evidence: Evidence) -> State:
-    """Check the evidence and make the first state; a score that is no number counts as 0."""
-    shape = (len(evidence.positions_mm), len(evidence.classes))
-    if evidence.probabilities.shape != shape:
-        raise ValueError(f"probabilities have shape {evidence.probabilities.shape}, expected {shape}")
-    if np.any(np.diff(evidence.positions_mm) < 0):
-        raise ValueError("positions must not descend")
-    scores = np.nan_to_num(evidence.probabilities.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    return State(evidence.classes, scores)
+def _start(evidence: Evidence) -> tuple[NDArray[np.intp], State]:
+    """Sort the evidence by position; a score that is no number counts as 0, such a position as missing."""
+    places = evidence.positions_mm
+    if places is not None and not np.isfinite(places).all():
+        places = None
+    n = len(evidence.probabilities)
+    sequence = np.arange(n, dtype=np.intp) if places is None else np.argsort(places, kind="stable")
+    scores = evidence.probabilities[sequence].astype(np.float64)
+    state = State(evidence.classes, np.nan_to_num(scores, nan=0.0, posinf=0.0, neginf=0.0))
+    return sequence, replace(
+        state,
+        positions_mm=None if places is None else places[sequence],
+        normals=None if evidence.normals is None else evidence.normals[sequence],
+        energy=None if evidence.energy is None else evidence.energy[sequence].astype(np.float64),
+        maximum_energy=evidence.maximum_energy,
+    )
 
 
 def _run(state: State, rules: Sequence[str]) -> tuple[State, str]:
@@ -88,7 +115,12 @@ def _run(state: State, rules: Sequence[str]) -> tuple[State, str]:
         if changed.regions != state.regions:
             last = name
         state = changed
-    return without_abdomen_chest(state), last
+    return state if state.fixed is not None else without_abdomen_chest(state), last
+
+
+def _doubted(known: int, images: int, minimum_confidence: float) -> Examined:
+    why = f"{known} of {images} images reach the confidence {minimum_confidence:g}"
+    return Examined(SeriesTerm(None, None, False, (why,)), None)
 
 
 def _spans(
@@ -102,30 +134,3 @@ def _spans(
         mean = float(confidences[images].mean())
         spans.append(Span(region, float(positions[first]), float(positions[last]), len(images), mean))
     return tuple(spans)
-
-
-def _term(regions: tuple[str, ...], positions: NDArray[np.float64]) -> SeriesTerm:
-    """Name the series by the regions that count, with the mm that their images stand for."""
-    extents: dict[str, float] = {}
-    counts: dict[str, int] = {}
-    for region, extent in zip(regions, extents_mm(positions), strict=True):
-        if region != UNKNOWN:
-            extents[region] = extents.get(region, 0.0) + float(extent)
-            counts[region] = counts.get(region, 0) + 1
-    total = sum(counts.values())
-    minor = {key for key in extents if extents[key] < MINOR_MM and counts[key] < MINOR_SHARE * total}
-    if minor == set(extents):
-        minor = set()
-    return series_term(
-        {key: mm for key, mm in extents.items() if key not in minor or _links(key, extents, minor)}
-    )
-
-
-def _links(key: str, extents: dict[str, float], minor: set[str]) -> bool:
-    """Say whether a minor region lies between two that count: thin, but on the way from one to the other."""
-    for chain in (BODY_CHAIN, SPINE_CHAIN, ARM_CHAIN):
-        if key in chain:
-            place = chain.index(key)
-            major = [chain.index(other) for other in extents if other in chain and other not in minor]
-            return any(i < place for i in major) and any(i > place for i in major)
-    return False

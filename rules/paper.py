@@ -5,43 +5,20 @@ a thick stack is smoothed over more anatomy than a thin one. Every rule gives th
 for the mirrored series. A label is always the class with the highest score, the first of equals.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.regions import ABDOMEN, ABDOMEN_CHEST, BREAST, CHEST
+from rules.state import State
+
+PAPER: Final = ("abdomen_chest", "breast", "outliers", "smooth")
+"""The rules' names in the paper's order; in a configuration, `paper` stands for all of them."""
 
 BREAST_SHARE: Final = 0.5
 VICINITY: Final = 2
 """Images on either side that count as the immediate vicinity of one image."""
-
-
-@dataclass(frozen=True)
-class State:
-    """What the rules hand on: float64 `scores` (n, k) along the series, k in the order of `classes`."""
-
-    classes: tuple[str, ...]
-    scores: NDArray[np.float64]
-
-    @property
-    def labels(self) -> NDArray[np.intp]:
-        """Index of each image's class (n,): the highest score, the first of equals."""
-        return np.asarray(np.argmax(self.scores, axis=1), dtype=np.intp)
-
-    @property
-    def regions(self) -> tuple[str, ...]:
-        """Name of each image's class."""
-        return tuple(self.classes[label] for label in self.labels)
-
-    def column(self, name: str) -> int | None:
-        """Index of a class, None where the network does not know it."""
-        return self.classes.index(name) if name in self.classes else None
-
-
-Rule = Callable[[State], State]
 
 
 def abdomen_chest(state: State) -> State:
@@ -81,7 +58,7 @@ def _resolve(state: State, merged: int, winners: NDArray[np.intp]) -> State:
     mixed = scores[:, merged].copy()
     scores[:, merged] = 0.0
     scores[rows, targets] += np.where(np.isin(targets, trunk), mixed, 0.0)
-    return replace(state, scores=scores)
+    return state.scored(scores)
 
 
 def breast(state: State) -> State:
@@ -95,7 +72,7 @@ def breast(state: State) -> State:
     mine = state.labels == column
     if mine.mean() < BREAST_SHARE:
         return state
-    return replace(state, scores=np.where(mine[:, np.newaxis], state.scores, state.scores[mine].mean(axis=0)))
+    return state.scored(np.where(mine[:, np.newaxis], state.scores, state.scores[mine].mean(axis=0)))
 
 
 def outliers(state: State) -> State:
@@ -111,7 +88,7 @@ def outliers(state: State) -> State:
         around = np.concatenate([labels[max(0, i - VICINITY) : i], labels[i + 1 : i + 1 + VICINITY]])
         if labels[i - 1] == labels[i + 1] and labels[i] not in around:
             scores[i] = (state.scores[i - 1] + state.scores[i + 1]) / 2
-    return replace(state, scores=scores)
+    return state.scored(scores)
 
 
 def smooth(state: State) -> State:
@@ -127,4 +104,4 @@ def smooth(state: State) -> State:
     average[1:-1] = ((scores[:-2] + scores[2:]) + scores[1:-1]) / 3
     average[0] = (scores[0] + scores[1]) / 2
     average[-1] = (scores[-1] + scores[-2]) / 2
-    return replace(state, scores=average)
+    return state.scored(average)

@@ -10,15 +10,30 @@ from model.regions import Code
 
 @dataclass(frozen=True)
 class Evidence:
-    """The network's outputs for the classified images of one series, sorted by position.
+    """The network's outputs for the classified images of one series, in any order.
 
     `probabilities` is float32 (n, k), k in the order of `classes`; `positions_mm` is float64 (n,),
-    not descending, along the normal of the image plane, towards the head.
+    along the normal of the image plane, towards the head, None where they are not known. `normals`
+    (n, 3) are the unit normals of the image planes. `energy` float32 (n,) says how foreign each image
+    looks, more being more, and `maximum_energy` from where on that is doubted (rules/doubt.py).
     """
 
     classes: tuple[str, ...]
     probabilities: NDArray[np.float32]
-    positions_mm: NDArray[np.float64]
+    positions_mm: NDArray[np.float64] | None
+    normals: NDArray[np.float64] | None = None
+    energy: NDArray[np.float32] | None = None
+    maximum_energy: float | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.probabilities)
+        if self.probabilities.shape != (n, len(self.classes)):
+            shape = self.probabilities.shape
+            raise ValueError(f"probabilities have shape {shape}, expected (n, {len(self.classes)})")
+        for name, shape in (("positions_mm", (n,)), ("normals", (n, 3)), ("energy", (n,))):
+            value = getattr(self, name)
+            if value is not None and value.shape != shape:
+                raise ValueError(f"{name} have shape {value.shape}, expected {shape}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +51,8 @@ class Span:
 class Verdict:
     """What the node says of a series.
 
-    `regions` and `confidences` (0..1) follow the order of the evidence. `term` and `code` are the
+    `regions` and `confidences` (0..1) follow the order of the evidence, `spans` the body from the feet
+    to the head. `dominant` is the region of the greatest extent in mm. `term` and `code` are the
     series' Body Part Examined and its coded concept, None where none may be written. `rule` names
     the last rule that changed the outcome; `flags` are remarks for the reviewer.
     """
@@ -50,3 +66,4 @@ class Verdict:
     confidence: float
     rule: str
     flags: tuple[str, ...] = ()
+    dominant: str | None = None

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from model.regions import ABDOMEN_CHEST, CLASSES, CT_CLASSES, MR_CLASSES, UNKNOWN
-from rules.decide import RULES, decide
+from rules.decide import GROUPS, RULES, check, decide, expanded
+from rules.paper import PAPER
 from rules.verdict import Evidence
-
-PAPER = tuple(RULES)
 
 
 def evidence(
@@ -25,13 +25,28 @@ def evidence(
 
 def join(first: Evidence, second: Evidence) -> Evidence:
     """Put one series on top of another."""
+    assert first.positions_mm is not None
+    assert second.positions_mm is not None
     positions = np.concatenate([first.positions_mm, second.positions_mm + first.positions_mm[-1] + 5.0])
     return Evidence(first.classes, np.concatenate([first.probabilities, second.probabilities]), positions)
 
 
-def test_rules_are_the_papers_in_its_order() -> None:
-    """The names that the configuration may use, in the order of the paper."""
-    assert PAPER == ("abdomen_chest", "breast", "outliers", "smooth")
+def test_paper_stands_for_its_rules_in_order() -> None:
+    """One name in the configuration gives what the four give."""
+    assert expanded(("paper",)) == PAPER == ("abdomen_chest", "breast", "outliers", "smooth")
+    series = evidence(("chest", 5), ("knee", 1), ("abdomen_chest", 2), ("chest", 5))
+    assert decide(series, ("paper",), 0.5) == decide(series, PAPER, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [(("viterbo",), "no rule 'viterbo'; known are abdomen_chest"), (("order", "smooth"), "last rule")],
+)
+def test_wrong_lists_of_rules_are_one_sentence(rules: tuple[str, ...], said: str) -> None:
+    """An unknown name and a rule after the one that decides are refused."""
+    with pytest.raises(ValueError, match=said):
+        check(rules)
+    check((*GROUPS, *(name for name in RULES if name != "order"), "order"))
 
 
 def test_no_rules_is_the_plain_best_class() -> None:
@@ -149,14 +164,48 @@ def test_scores_that_are_no_numbers_count_for_nothing() -> None:
 
 
 def test_wrong_evidence_and_unknown_rules_are_errors() -> None:
-    """Shapes that do not fit, positions that descend and rules that do not exist are refused."""
+    """Shapes that do not fit and rules that do not exist are refused."""
     good = evidence(("knee", 3))
+    assert good.positions_mm is not None
     with pytest.raises(ValueError, match="expected"):
-        decide(Evidence(good.classes, good.probabilities, good.positions_mm[:2]), (), 0.5)
-    with pytest.raises(ValueError, match="descend"):
-        decide(Evidence(good.classes, good.probabilities, good.positions_mm[::-1]), (), 0.5)
-    with pytest.raises(KeyError):
+        Evidence(good.classes, good.probabilities, good.positions_mm[:2])
+    with pytest.raises(ValueError, match="expected"):
+        Evidence(good.classes[:3], good.probabilities, good.positions_mm)
+    with pytest.raises(ValueError, match="no rule"):
         decide(good, ("viterbo",), 0.5)
+
+
+def test_images_may_come_in_any_order() -> None:
+    """Regions follow the images as they came, spans the body; the term is that of the sorted series."""
+    series = evidence(("pelvis", 20), ("abdomen", 30))
+    assert series.positions_mm is not None
+    mixed = np.random.default_rng(1).permutation(50)
+    shuffled = Evidence(series.classes, series.probabilities[mixed], series.positions_mm[mixed])
+    verdict, plain = decide(shuffled, PAPER, 0.5), decide(series, PAPER, 0.5)
+    assert verdict.regions == tuple(plain.regions[i] for i in mixed)
+    assert (verdict.spans, verdict.term) == (plain.spans, plain.term)
+
+
+@pytest.mark.parametrize("rules", [PAPER, ("order",), ("smooth_25mm",)])
+@pytest.mark.parametrize("broken", [None, np.array([0.0, np.nan, 10.0])])
+def test_without_positions_the_images_lie_in_one_place(
+    rules: tuple[str, ...], broken: NDArray[np.float64] | None
+) -> None:
+    """Missing positions, or one that is no number: every image is judged, the term goes by their number."""
+    series = evidence(("knee", 3))
+    verdict = decide(Evidence(series.classes, series.probabilities, broken), rules, 0.5)
+    assert verdict.regions == ("knee",) * 3
+    assert (verdict.term, verdict.spans[0].first_mm, verdict.spans[0].last_mm) == ("KNEE", 0.0, 0.0)
+
+
+def test_the_dominant_region_has_the_greatest_extent() -> None:
+    """Not the number of images but the mm that they stand for: three phases of ten places are ten places."""
+    phases = evidence(("pelvis", 30))
+    assert phases.positions_mm is not None
+    places = np.repeat(phases.positions_mm[:10], 3)
+    low = Evidence(phases.classes, phases.probabilities, places)
+    assert decide(join(low, evidence(("abdomen", 20))), (), 0.5).dominant == "abdomen"
+    assert decide(evidence(("knee", 5), score=0.2), (), 0.5).dominant is None
 
 
 @st.composite
@@ -170,7 +219,12 @@ def evidences(draw: st.DrawFn) -> Evidence:
     return Evidence(classes, scores.astype(np.float32), np.cumsum(random.integers(0, 4, n) * 2.5))
 
 
-rule_lists = st.lists(st.sampled_from(PAPER), max_size=6)
+scoring = [name for name in (*GROUPS, *RULES) if name != "order"]
+rule_lists = st.builds(
+    lambda names, last: [*names, *last],
+    st.lists(st.sampled_from(scoring), max_size=6),
+    st.sampled_from([[], ["order"]]),
+)
 
 
 @settings(max_examples=150)
@@ -183,10 +237,10 @@ def test_every_verdict_is_well_formed(drawn: Evidence, rules: list[str], minimum
     assert [region for span in verdict.spans for region in [span.region] * span.images] == list(
         verdict.regions
     )
-    assert len(verdict.confidences) == len(verdict.regions) == len(drawn.positions_mm)
+    assert len(verdict.confidences) == len(verdict.regions) == len(drawn.probabilities)
     assert all(0 <= value <= 1 for value in (*verdict.confidences, verdict.confidence))
     assert (verdict.term is None) == (verdict.code is None)
-    assert verdict.rule in (*rules, "network", "doubt")
+    assert verdict.rule in (*expanded(rules), "network", "doubt")
     assert decide(drawn, rules, minimum) == verdict
     np.testing.assert_array_equal(drawn.probabilities, before)
 
@@ -195,6 +249,7 @@ def test_every_verdict_is_well_formed(drawn: Evidence, rules: list[str], minimum
 @given(evidences())
 def test_the_reversed_series_gives_the_mirrored_verdict(drawn: Evidence) -> None:
     """Under the paper's rules a series turned upside down has its regions in reverse and the same term."""
+    assert drawn.positions_mm is not None
     last = drawn.positions_mm[-1] if len(drawn.positions_mm) else 0.0
     mirrored = Evidence(drawn.classes, drawn.probabilities[::-1], last - drawn.positions_mm[::-1])
     verdict, reverse = decide(drawn, PAPER, 0.2), decide(mirrored, PAPER, 0.2)

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from model.regions import MR_CLASSES
-from rules.paper import State, abdomen_chest, breast, outliers, smooth, without_abdomen_chest
+from rules.paper import abdomen_chest, breast, outliers, smooth, without_abdomen_chest
+from rules.state import State
 
 EVERY = (abdomen_chest, without_abdomen_chest, breast, outliers, smooth)
 
