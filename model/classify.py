@@ -83,7 +83,13 @@ class Classifier:
         logits = [network.infer(_filled(batch))[: len(batch)] for batch in _batches(inputs)]
         table = np.concatenate(logits) if logits else np.zeros((0, len(definition.classes)), np.float32)
         probabilities = softmax(table, network.weights.temperature)
-        return Prediction(definition.classes, probabilities, network.weights.digest)
+        return Prediction(
+            definition.classes,
+            probabilities,
+            network.weights.digest,
+            energy(table),
+            network.weights.maximum_energy,
+        )
 
     def _network(self, modality: str) -> _Loaded:
         if modality not in self._loaded:
@@ -96,6 +102,11 @@ def softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float
     scaled = logits.astype(np.float64) / temperature
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True, initial=-np.inf))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+
+
+def energy(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the energy -log(sum(exp(logits))) of each row, float32 (n,) for logits (n, k)."""
+    return np.asarray(-np.logaddexp.reduce(logits.astype(np.float64), axis=1), np.float32)
 
 
 def _verified(modality: str, path: Path) -> Weights:

@@ -10,15 +10,21 @@ from numpy.typing import NDArray
 class Prediction:
     """What a network says of n images.
 
-    `probabilities` is float32 (n, k), k in the order of `classes`, rows summing to 1.
+    `probabilities` is float32 (n, k), k in the order of `classes`, rows summing to 1. `energy` float32
+    (n,) is -log(sum(exp(logits))) at temperature 1 (Liu et al. 2020), the higher the more foreign an
+    image looks; `maximum_energy` is what the weights' card still counts as known. None: not known.
     """
 
     classes: tuple[str, ...]
     probabilities: NDArray[np.float32]
     weights_digest: str
+    energy: NDArray[np.float32] | None = None
+    maximum_energy: float | None = None
 
     def __post_init__(self) -> None:
         if self.probabilities.ndim != 2 or self.probabilities.shape[1] != len(self.classes):
             raise ValueError(
                 f"probabilities have shape {self.probabilities.shape}, expected (n, {len(self.classes)})"
             )
+        if self.energy is not None and self.energy.shape != (len(self.probabilities),):
+            raise ValueError(f"energy has shape {self.energy.shape}, expected ({len(self.probabilities)},)")

@@ -6,6 +6,7 @@ the .npz file and is verified before anything of it is used.
 
 import hashlib
 import json
+import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,7 +25,10 @@ class WeightsError(Exception):
 
 @dataclass(frozen=True)
 class Weights:
-    """Verified weights: float32 arrays in the order of the network's variables, and their card."""
+    """Verified weights: float32 arrays in the order of the network's variables, and their card.
+
+    `maximum_energy` is the card's threshold of doubt (rules/doubt.py), None where it gives none.
+    """
 
     definition: Definition
     modality: str
@@ -32,6 +36,7 @@ class Weights:
     digest: str
     arrays: tuple[NDArray[np.float32], ...]
     card: Mapping[str, Any]
+    maximum_energy: float | None = None
 
 
 def card_path(path: Path) -> Path:
@@ -90,6 +95,7 @@ def load(path: Path) -> Weights:
     try:
         definition = Definition.from_json(card["definition"])
         modality, temperature = str(card["modality"]), float(card["temperature"])
+        maximum = _finite(card.get("maximum_energy"))
         with np.load(path, allow_pickle=False) as stored:
             arrays = tuple(stored[name].astype(np.float32) for name in sorted(stored.files))
     except (KeyError, TypeError, ValueError, OSError, zipfile.BadZipFile) as error:
@@ -98,7 +104,15 @@ def load(path: Path) -> Weights:
         raise WeightsError(
             f"the card {card_path(path)} gives the temperature {temperature}, which makes no sense"
         )
-    return Weights(definition, modality, temperature, digest, arrays, card)
+    return Weights(definition, modality, temperature, digest, arrays, card, maximum)
+
+
+def _finite(value: object) -> float | None:
+    """Return a number of the card, None where there is none; raises ValueError or TypeError."""
+    number = None if value is None else float(str(value))
+    if number is not None and not math.isfinite(number):
+        raise ValueError(f"{value} is no threshold")
+    return number
 
 
 def restore(path: Path, weights: Weights) -> Any:

@@ -120,7 +120,14 @@ def classify(headers: Sequence[ImageHeader], config: Config, classifier: Classif
         # The positions before decoding: without the images left out the common normal would be another.
         along = np.array([places[header.path] for header in kept])
         planes = np.array([normal(header.orientation) for header in kept], np.float64)
-        evidence = Evidence(prediction.classes, prediction.probabilities, along, planes)
+        evidence = Evidence(
+            prediction.classes,
+            prediction.probabilities,
+            along,
+            planes,
+            prediction.energy,
+            prediction.maximum_energy,
+        )
         verdict = decide(evidence, config.rules, config.classify.minimum_confidence)
         results.update(_classified(kept, along, verdict))
     images = tuple(results.values())

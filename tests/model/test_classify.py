@@ -101,6 +101,29 @@ def test_same_numbers_after_saving_and_loading(tmp_path: Path) -> None:
     assert found.weights_digest == file_digest(path)
 
 
+def test_energy_is_that_of_the_logits_whatever_the_temperature(tmp_path: Path) -> None:
+    """Energies come beside the probabilities, with the threshold of the card, which may be absent."""
+    model = build(TINY)
+    images = pictures(3)
+    inputs = np.stack([network_input(image.values, image.valid, 32) for image in images])
+    logits = np.asarray(model(inputs, training=False), np.float64)
+    for card in ({"temperature": 1.0}, {"temperature": 2.5, "maximum_energy": -3.5}):
+        path = tmp_path / "ct.npz"
+        save(path, model, TINY, {"modality": "CT", **card})
+        found = Classifier.load({"CT": path}).predict("CT", images)
+        assert found.energy is not None
+        assert np.allclose(found.energy, -np.log(np.exp(logits).sum(axis=1)), atol=5e-3)
+        assert found.maximum_energy == card.get("maximum_energy")
+
+
+def test_a_threshold_that_is_no_number_is_refused(copy: Path) -> None:
+    """A card whose threshold is a word or infinite makes the weights malformed."""
+    for wrong in ("low", float("inf")):
+        write_card(copy, {**read_card(copy), "maximum_energy": wrong})
+        with pytest.raises(WeightsError, match="malformed"):
+            Classifier.load({"CT": copy})
+
+
 def test_network_gets_the_preprocessing_of_its_card(tmp_path: Path) -> None:
     """Weights trained on the body alone are served the body alone: a wide border of air changes nothing."""
     definition = replace(TINY, preprocessing="body")
