@@ -1,22 +1,15 @@
-"""The end of the line: the sample DICOM series through header, gate, decoder and classifier.
+"""The sample DICOM series, and what regions are expected of them.
 
-Their subjects are in no training part of the split. A series is read as the node reads it; expected
-regions come from the samples' manifest, by slice where it gives ranges (in order of position, from
-the feet), for the whole series otherwise.
+Their subjects are in no training part of the split. Expected regions come from the samples' manifest,
+by slice where it gives ranges (in order of position, from the feet), for the whole series otherwise.
 """
 
 import csv
 import json
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from model.classify import Classifier
-from model.gate import reason
-from model.geometry import positions_mm
-from model.read import ImageHeader, read_header, read_pixels
 from model.regions import CLASSES
 
 WORDS: Final = {"lumbar spine": "lspine", "abdomen-chest": "abdomen_chest"}
@@ -42,17 +35,10 @@ class Series:
                 return regions
         return self.everywhere
 
-
-@dataclass(frozen=True)
-class Shown:
-    """What became of one series: images classified, scored, right, the regions found, why others passed."""
-
-    folder: str
-    classified: int
-    scored: int
-    right: int
-    found: dict[str, int]
-    passed: dict[str, int]
+    @property
+    def anywhere(self) -> frozenset[str]:
+        """The regions that are right for some slice."""
+        return self.everywhere.union(*(regions for _, _, regions in self.ranges))
 
 
 def regions_of(text: str, modality: str) -> frozenset[str]:
@@ -77,40 +63,3 @@ def series(data: Path, modality: str) -> tuple[Series, ...]:
             else:
                 found.append(Series(folder / line["dir"], (), regions_of(line["region"], modality)))
     return tuple(found)
-
-
-def show(classifier: Classifier, modality: str, sample: Series) -> Shown:
-    """Classify what the gate lets through and compare it with what is expected."""
-    headers = [read_header(path) for path in sorted(sample.folder.rglob("*")) if path.is_file()]
-    reasons = [reason(header) for header in headers]
-    passed = Counter(why for why in reasons if why is not None)
-    ordered = _from_the_feet([h for h, why in zip(headers, reasons, strict=True) if why is None])
-    prediction = classifier.predict(modality, (read_pixels(header) for header in ordered))
-    names = [prediction.classes[index] for index in prediction.probabilities.argmax(axis=1)]
-    wanted = [sample.expected(index) for index in range(len(names))]
-    scored = [(name, want) for name, want in zip(names, wanted, strict=True) if want]
-    right = sum(name in want for name, want in scored)
-    return Shown(sample.folder.name, len(names), len(scored), right, dict(Counter(names)), dict(passed))
-
-
-def _from_the_feet(headers: Sequence[ImageHeader]) -> list[ImageHeader]:
-    if not headers:
-        return []
-    positions = positions_mm(headers)
-    return [headers[index] for index in positions.argsort(kind="stable")]
-
-
-def table(modality: str, classifier: Classifier, data: Path) -> str:
-    """Return the Markdown table of all sample series of a modality."""
-    lines = ["| series | images classified | right of scored | found | passed on |", "|---|---|---|---|---|"]
-    for sample in series(data, modality):
-        shown = show(classifier, modality, sample)
-        score = f"{shown.right} of {shown.scored}" if shown.scored else "-"
-        found, passed = _counted(shown.found), _counted(shown.passed)
-        lines.append(f"| {shown.folder} | {shown.classified} | {score} | {found} | {passed} |")
-    return f"#### {modality}. End of the line: sample DICOM series, before any rule\n\n" + "\n".join(lines)
-
-
-def _counted(counts: dict[str, int]) -> str:
-    ordered = sorted(counts.items(), key=lambda item: -item[1])
-    return ", ".join(f"{name} {n}" for name, n in ordered) or "-"

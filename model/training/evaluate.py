@@ -1,127 +1,194 @@
-"""Scores shipped weights end to end: the Classifier of the node, on sources and subjects never trained on.
+"""Scores weights on parts of the data, for several stages of deciding side by side.
 
-    python -m model.training.evaluate --modality CT
-
-`evaluation` are whole sources held out (`use=eval`), `validation` subjects of the training sources.
-The temperature is fitted on the validation subjects alone. Writes the figures into the card of the
-weights and the tables into MODEL_CARD.md. `--compare earlier.npz` scores other weights beside them, on
-the same slices, and writes the paired differences.
+The network is asked once for each image; every stage decides on the same output. The temperature is
+fitted on the validation subjects alone.
 """
 
-import argparse
-import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from model.classify import SHIPPED, Classifier
-from model.read import Image
+from model.classify import energy
 from model.regions import CLASSES
-from model.training import compare, demonstration, provenance, report, split
-from model.training.data import DATA, Sample
-from model.training.metrics import Outcome, Scored, figures, fit_temperature
-from model.training.sampler import part_samples
-from model.weights_file import read_card, write_card
+from model.training.bootstrap import Places
+from model.training.calibration import fit_temperature
+from model.training.cases import Case, Part
+from model.training.compare import Difference, differences
+from model.training.confounders import Association, all_associations
+from model.training.metrics import Figures, Outcome, credited, figures
+from model.training.predictions import Network
+from model.training.series_metrics import SeriesFigures, series_figures
+from model.training.stages import Decided, Stage
 
-PARTS = ("evaluation", "validation")
+FitEnergy = Callable[[NDArray[np.float64], Sequence[str]], float]
+"""Finds the largest energy that counts as known, of the energies (n,) of known images and their subjects."""
 
-
-def images(samples: Sequence[Sample]) -> Iterator[Image]:
-    """Yield each sample as the node would read it, with its spacing where that is known; none is padding."""
-    for sample in samples:
-        values = sample.values()
-        yield Image(values, np.ones(values.shape, np.bool_), sample.stack.spacing_mm)
-
-
-def outcome(classifier: Classifier, modality: str, samples: Sequence[Sample]) -> Outcome:
-    """Predict all samples and put truth and subjects beside the probabilities."""
-    prediction = classifier.predict(modality, images(samples))
-    truth, subjects = tuple(s.label for s in samples), tuple(s.subject for s in samples)
-    return Outcome(prediction.classes, truth, subjects, prediction.probabilities)
+MISTAKES: Final = 24
+PER_SUBJECT: Final = 3
+"""Mistakes that are shown, and of one subject at most."""
 
 
-def score(part: str, found: Outcome, samples: Sequence[Sample]) -> Scored:
-    """Return the figures of one part."""
-    named = [found.classes[index] for index in found.predicted]
-    either = [name in (s.label, s.stack.row.also) for name, s in zip(named, samples, strict=True)]
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong slice: which image of which case of the part, the truth, what was said, how confidently."""
+
+    case: int
+    image: int
+    name: str
+    subject: str
+    source: str
+    truth: str
+    predicted: str
+    confidence: float
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What one stage said of a part: regions of all images of each case, and the outcome of the scored."""
+
+    stage: Stage
+    decided: tuple[Decided, ...]
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """All figures of one stage; `gain` is what it changes against the first stage, on the same slices."""
+
+    name: str
+    title: str
+    figures: Figures
+    series: SeriesFigures | None
+    gain: tuple[Difference, ...]
+    confounders: tuple[Association, ...]
+    mistakes: tuple[Mistake, ...]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """All figures of one part. `sources` are slices and subjects by source."""
+
+    name: str
+    title: str
+    note: str
+    sources: dict[str, tuple[int, int]]
+    stages: tuple[StageReport, ...]
+
+
+def judge(network: Network, part: Part, stages: Sequence[Stage]) -> tuple[Judged, ...]:
+    """Return what each stage says of a part. Raises ValueError where it has no labelled slice."""
+    if not any(case.scored for case in part.cases):
+        raise ValueError(f"the part '{part.name}' has no labelled slice to score")
+    outputs = network.outputs(part)
+    found = []
+    for stage in stages:
+        decided = tuple(stage.decide(output) for output in outputs)
+        found.append(Judged(stage, decided, outcome(network.modality, part.cases, decided, stage)))
+    return tuple(found)
+
+
+def outcome(modality: str, cases: Sequence[Case], decided: Sequence[Decided], stage: Stage) -> Outcome:
+    """Return the outcome of the scored images of all cases, case by case."""
+    places = [(case, said, index) for case, said in zip(cases, decided, strict=True) for index in case.scored]
+    truth = tuple(str(case.truth[index]) for case, _, index in places)
+    predicted = (credited(t, said.regions[index], stage.resolves)
+                 for t, (_, said, index) in zip(truth, places, strict=True))  # fmt: skip
+    return Outcome(
+        CLASSES[modality],
+        truth,
+        tuple(predicted),
+        np.array([said.confidences[index] for _, said, index in places], np.float64),
+        tuple(case.also for case, _, _ in places),
+        Places(
+            tuple(case.subject for case, _, _ in places),
+            tuple(case.name for case, _, _ in places),
+            tuple(0.0 if c.positions_mm is None else float(c.positions_mm[i]) for c, _, i in places),
+        ),
+    )
+
+
+def score(part: Part, judged: Sequence[Judged]) -> Scored:
+    """Return the figures of one part, those of the first stage as the ones that others gain upon."""
+    first = judged[0].outcome
+    return Scored(
+        part.name, part.title, part.note, by_source(part.cases),
+        tuple(_stage_report(part, one, first) for one in judged),
+    )  # fmt: skip
+
+
+def _stage_report(part: Part, one: Judged, first: Outcome) -> StageReport:
+    regions = [said.regions for said in one.decided]
+    carried = [case.factors for case in part.cases for _ in case.scored]
+    return StageReport(
+        one.stage.name,
+        one.stage.title,
+        figures(one.outcome),
+        series_figures(part.cases, regions, one.stage.resolves),
+        () if one.outcome is first else differences(first, one.outcome),
+        all_associations(carried, one.outcome.right, one.outcome.places),
+        worst(part.cases, one.outcome),
+    )
+
+
+def by_source(cases: Sequence[Case]) -> dict[str, tuple[int, int]]:
+    """Return scored slices and subjects of each source."""
     people: dict[str, set[str]] = {}
     slices: dict[str, int] = {}
-    for sample in samples:
-        source = sample.stack.row.source
-        people.setdefault(source, set()).add(sample.subject)
-        slices[source] = slices.get(source, 0) + 1
-    sources = {source: (slices[source], len(people[source])) for source in sorted(slices)}
-    return Scored(part, figures(found), float(np.mean(either)), sources)
+    for case in cases:
+        if case.scored:
+            people.setdefault(case.source, set()).add(case.subject)
+            slices[case.source] = slices.get(case.source, 0) + len(case.scored)
+    return {source: (slices[source], len(people[source])) for source in sorted(slices)}
 
 
-def compared(modality: str, earlier: Path, path: Path, data: Path) -> str:
-    """Return the table of differences between two weights on both parts."""
-    before, after = Classifier.load({modality: earlier}), Classifier.load({modality: path})
-    rows = {}
-    for part in PARTS:
-        samples = part_samples(data, modality, CLASSES[modality], split.read(), part)
-        old, new = (outcome(one, modality, samples) for one in (before, after))
-        rows[part] = compare.differences(old, new)
-    return compare.table(rows)
+def worst(cases: Sequence[Case], found: Outcome) -> tuple[Mistake, ...]:
+    """Return the most confident mistakes, no more than PER_SUBJECT of one subject."""
+    places = [(number, index) for number, case in enumerate(cases) for index in case.scored]
+    shown: list[Mistake] = []
+    of: dict[str, int] = {}
+    for place in np.argsort(-found.confidences, kind="stable"):
+        number, index = places[place]
+        case = cases[number]
+        if found.right[place] or of.get(case.subject, 0) >= PER_SUBJECT:
+            continue
+        of[case.subject] = of.get(case.subject, 0) + 1
+        shown.append(
+            Mistake(number, index, case.name, case.subject, case.source, found.truth[place],
+                    found.predicted[place], float(found.confidences[place]))
+        )  # fmt: skip
+        if len(shown) == MISTAKES:
+            break
+    return tuple(shown)
 
 
-def calibrate(path: Path, found: Outcome) -> float:
-    """Fit the temperature on an outcome of the validation part, write it into the card, return it."""
-    card = read_card(path)
-    # probabilities were divided by the card's present temperature; their logarithms undo the softmax
-    logits = np.log(np.maximum(found.probabilities.astype(np.float64), 1e-30)) * float(card["temperature"])
-    temperature = round(fit_temperature(logits, found.true_indices, found.subjects), 4)
-    write_card(path, {**card, "temperature": temperature})
-    return temperature
+def calibrate(network: Network, part: Part, fit_energy: FitEnergy | None = None) -> None:
+    """Fit the temperature, and the largest energy of what is known, on the labelled images of a part.
+
+    The network uses both from then on. Without a way to fit the energy it stays the card's.
+    """
+    logits = network.logits(part)
+    labels = [(label, case.subject) for case in part.cases for label in case.truth]
+    kept = [index for index, (label, _) in enumerate(labels) if label in network.classes]
+    truth = np.array([network.classes.index(str(labels[index][0])) for index in kept], np.int64)
+    subjects = [labels[index][1] for index in kept]
+    network.temperature = round(fit_temperature(logits[kept], truth, subjects), 4)
+    if fit_energy is not None:
+        energies = energy(logits[kept].astype(np.float32)).astype(np.float64)
+        network.maximum_energy = round(fit_energy(energies, subjects), 4)
 
 
-def evaluate(modality: str, path: Path, data: Path) -> tuple[Scored, ...]:
-    """Calibrate the weights at `path` and score both parts; writes the figures into their card."""
-    divided = split.read()
-    parts = {part: part_samples(data, modality, CLASSES[modality], divided, part) for part in PARTS}
-    uncalibrated = Classifier.load({modality: path})
-    temperature = calibrate(path, outcome(uncalibrated, modality, parts["validation"]))
-    classifier = Classifier.load({modality: path})
-    start = time.perf_counter()
-    found = {part: outcome(classifier, modality, samples) for part, samples in parts.items()}
-    each_ms = 1000 * (time.perf_counter() - start) / max(1, sum(map(len, parts.values())))
-    scored = tuple(score(part, found[part], parts[part]) for part in PARTS)
-    card = read_card(path)
-    origins = provenance.plain(provenance.all_origins(data, modality, divided))
-    found_figures = {one.part: report.plain(one.figures) for one in scored}
-    write_card(path, {**card, "data": origins, "figures": found_figures})
-    print(f"{modality}: temperature {temperature}, {each_ms:.1f} ms an image")
-    return scored
-
-
-def main() -> None:
-    """Evaluate as the command line says, and bring MODEL_CARD.md up to date for shipped weights."""
-    parser = argparse.ArgumentParser(description="score the CT or the MR model")
-    parser.add_argument("--modality", choices=sorted(CLASSES), required=True)
-    parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--weights", type=Path, help="the shipped weights unless given")
-    parser.add_argument(
-        "--card", type=Path, help="the model card to write; MODEL_CARD.md for shipped weights"
-    )
-    parser.add_argument("--compare", type=Path, help="earlier weights to compare with, slice by slice")
-    chosen = parser.parse_args()
-    path = chosen.weights or SHIPPED[chosen.modality]
-    scored = evaluate(chosen.modality, path, chosen.data)
-    shown = demonstration.table(chosen.modality, Classifier.load({chosen.modality: path}), chosen.data)
-    text = report.tables(chosen.modality, scored) + "\n\n" + shown
-    card = chosen.card or (report.MODEL_CARD if chosen.weights is None else None)
-    if card is not None:
-        report.insert(card, f"{chosen.modality} figures", text)
-        origins = provenance.all_origins(chosen.data, chosen.modality, split.read())
-        report.insert(card, f"{chosen.modality} data", provenance.table(origins))
-    print(text)
-    if chosen.compare is not None:
-        changes = compared(chosen.modality, chosen.compare, path, chosen.data)
-        if card is not None:
-            report.insert(card, f"{chosen.modality} comparison", changes)
-        print(changes)
-
-
-if __name__ == "__main__":
-    main()
+def compared(
+    before: Mapping[str, tuple[Judged, ...]], after: Mapping[str, tuple[Judged, ...]]
+) -> dict[str, dict[str, tuple[Difference, ...]]]:
+    """Return by part and stage what changed between two weights on the same slices."""
+    return {
+        part: {
+            new.stage.name: differences(old.outcome, new.outcome)
+            for old, new in zip(before[part], judged, strict=True)
+        }
+        for part, judged in after.items()
+        if part in before
+    }

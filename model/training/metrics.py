@@ -1,24 +1,25 @@
-"""Figures of a slice classifier: sensitivity, specificity, F1, intervals over subjects, calibration.
+"""Figures of a slice classifier: sensitivity, specificity, F1, grave confusions, with their intervals.
 
-Everything is computed from one confusion matrix per subject, so that the bootstrap draws subjects:
-slices of one person resemble each other and are no independent evidence.
+Everything is computed from confusion matrices, once of all slices (the value) and once of each draw of
+the spatially aware bootstrap (its interval).
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
+from scipy.sparse import csr_array
 
-from model.regions import ARM_CHAIN, BODY_CHAIN, SPINE_CHAIN
+from model.regions import ABDOMEN, ABDOMEN_CHEST, ARM_CHAIN, BODY_CHAIN, CHEST, SPINE_CHAIN, UNKNOWN
+from model.training.bootstrap import Figure, Places, draw, figure
+from model.training.calibration import Bin, Covered, by_coverage, calibration_error, reliability
 
-DRAWS: Final = 2000
 Matrices = NDArray[np.float64]
-"""Confusion matrices (..., k, k): rows are the truth, columns what was predicted."""
+"""Confusion matrices (..., k, k + 1): rows are the truth, columns what was predicted, `unknown` last."""
 
 _BESIDE: Final = (
     ("abdomen_chest", "chest"), ("abdomen_chest", "abdomen"), ("breast", "chest"),
@@ -33,34 +34,48 @@ ADJACENT: Final[frozenset[frozenset[str]]] = frozenset(
 )
 """Pairs of regions that share slices or a border; confusing others is the graver error."""
 
+MEASURES: Final = ("accuracy", "macro sensitivity", "macro F1", "neither theirs nor adjacent")
+"""What two outcomes are compared by."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Outcome:
-    """What was predicted for n slices: truth and subject of each, probabilities (n, k) by class order."""
+    """What a stage said of n scored slices: truth, region (or `unknown`) and confidence (n,) of each.
+
+    `also` is a second region that a reader could reasonably give, "" where there is none.
+    """
 
     classes: tuple[str, ...]
     truth: tuple[str, ...]
-    subjects: tuple[str, ...]
-    probabilities: NDArray[np.float32]
+    predicted: tuple[str, ...]
+    confidences: NDArray[np.float64]
+    also: tuple[str, ...]
+    places: Places
 
-    @property
-    def predicted(self) -> NDArray[np.int64]:
-        """Index of the most probable class of each slice, (n,)."""
-        return np.asarray(self.probabilities.argmax(axis=1), np.int64)
+    @cached_property
+    def right(self) -> NDArray[np.bool_]:
+        """Whether each slice's region is its truth, (n,)."""
+        return np.array([t == p for t, p in zip(self.truth, self.predicted, strict=True)], np.bool_)
 
-    @property
-    def true_indices(self) -> NDArray[np.int64]:
-        """Class index of the truth of each slice, (n,)."""
-        return np.array([self.classes.index(label) for label in self.truth], np.int64)
+    @cached_property
+    def cells(self) -> csr_array[np.float64]:
+        """One row a slice: 1 in its cell of the flattened confusion matrix, (n, k * (k + 1))."""
+        columns, k = (*self.classes, UNKNOWN), len(self.classes)
+        place = [self.classes.index(t) * (k + 1) + columns.index(p)
+                 for t, p in zip(self.truth, self.predicted, strict=True)]  # fmt: skip
+        n = len(place)
+        return csr_array((np.ones(n), (np.arange(n), place)), shape=(n, k * (k + 1)))
 
+    def confusion(self) -> Matrices:
+        """Return the confusion matrix (k, k + 1) of all slices."""
+        k = len(self.classes)
+        return np.asarray(self.cells.sum(axis=0), np.float64).reshape(k, k + 1)
 
-@dataclass(frozen=True)
-class Figure:
-    """A share 0..1 with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
+    def resampled(self, spaced: bool = False) -> Matrices:
+        """Return the confusion matrix of every draw, (draws, k, k + 1)."""
+        k, draws = len(self.classes), draw(self.places)
+        weights = draws.spaced if spaced else draws.scaled
+        return np.asarray((weights @ self.cells).toarray(), np.float64).reshape(-1, k, k + 1)
 
 
 @dataclass(frozen=True)
@@ -77,43 +92,38 @@ class RegionFigures:
 
 @dataclass(frozen=True)
 class Figures:
-    """Everything that is reported of one outcome. Macro averages run over the regions that have slices."""
+    """What is reported of one outcome. Macro averages run over the regions that have slices.
 
-    classes: tuple[str, ...]
+    `spaced` are the weighted averages as the paper counts: slices of a draw, 10 mm apart and of one
+    series a patient, with their mean over the draws. `confusion` is (k, k + 1), `unknown` last.
+    """
+
     slices: int
     subjects: int
     regions: tuple[RegionFigures, ...]
     weighted: dict[str, Figure]
     macro: dict[str, Figure]
+    spaced: dict[str, Figure]
     non_adjacent: Figure
-    calibration_error: float
-    confusion: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Scored:
-    """The figures of one part; with the share of slices right when a second reading (`also`) counts too."""
-
-    part: str
-    figures: Figures
     with_also: float
-    sources: dict[str, tuple[int, int]]
-    """Slices and subjects by source."""
+    unknown: float
+    calibration_error: float
+    reliability: tuple[Bin, ...]
+    coverage: tuple[Covered, ...]
+    confusion: tuple[tuple[int, ...], ...]
 
 
-def confusion_by_subject(outcome: Outcome) -> Matrices:
-    """Return (subjects, k, k) confusion matrices, subjects in the order of their names."""
-    k, names = len(outcome.classes), sorted(set(outcome.subjects))
-    owner = np.array([names.index(name) for name in outcome.subjects], np.int64)
-    matrices = np.zeros((len(names), k, k), np.float64)
-    np.add.at(matrices, (owner, outcome.true_indices, outcome.predicted), 1.0)
-    return matrices
+def credited(truth: str, predicted: str, resolves: bool) -> str:
+    """Return what counts as predicted: a stage that resolves `abdomen_chest` is right with either half."""
+    halves = (ABDOMEN.key, CHEST.key)
+    return truth if resolves and truth == ABDOMEN_CHEST and predicted in halves else predicted
 
 
 def rates(matrices: Matrices) -> dict[str, NDArray[np.float64]]:
     """Return sensitivity, specificity and F1, each (..., k); NaN where a class has no slice."""
+    k = matrices.shape[-2]
     hits = np.diagonal(matrices, axis1=-2, axis2=-1)
-    truth, found = matrices.sum(axis=-1), matrices.sum(axis=-2)
+    truth, found = matrices.sum(axis=-1), matrices[..., :k].sum(axis=-2)
     others = matrices.sum(axis=(-2, -1))[..., None] - truth
     with np.errstate(invalid="ignore", divide="ignore"):
         return {
@@ -127,83 +137,73 @@ def averages(matrices: Matrices, weighted: bool) -> dict[str, NDArray[np.float64
     """Return the averages of `rates` over the classes that have slices, by slices or each class alike."""
     truth = matrices.sum(axis=-1)
     weights = truth if weighted else (truth > 0).astype(np.float64)
-    return {
-        name: np.nansum(values * weights, axis=-1) / weights.sum(axis=-1)
-        for name, values in rates(matrices).items()
-    }
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
+            name: np.nansum(values * weights, axis=-1) / weights.sum(axis=-1)
+            for name, values in rates(matrices).items()
+        }
 
 
 def non_adjacent_share(matrices: Matrices, classes: Sequence[str]) -> NDArray[np.float64]:
-    """Return the share of slices that were taken for a region that is neither theirs nor beside it."""
-    grave = np.array([[a != b and frozenset((a, b)) not in ADJACENT for b in classes] for a in classes])
-    return np.asarray((matrices * grave).sum(axis=(-2, -1)) / matrices.sum(axis=(-2, -1)), np.float64)
+    """Return the share of slices taken for a region that is neither theirs nor beside it.
+
+    `unknown` is no region: it is no such confusion.
+    """
+    grave = np.array(
+        [[a != b and b != UNKNOWN and frozenset((a, b)) not in ADJACENT for b in (*classes, UNKNOWN)]
+         for a in classes]
+    )  # fmt: skip
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = (matrices * grave).sum(axis=(-2, -1)) / matrices.sum(axis=(-2, -1))
+    return np.asarray(share, np.float64)
 
 
-def calibration_error(outcome: Outcome, bins: int = 10) -> float:
-    """Return the expected calibration error, 0..1: confidence against accuracy over equal bins."""
-    confidence = outcome.probabilities.max(axis=1)
-    right = outcome.predicted == outcome.true_indices
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [abs(float(confidence[place == b].sum()) - float(right[place == b].sum())) for b in range(bins)]
-    return sum(gaps) / len(right)
+def measures(matrices: Matrices, classes: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """Return every one of MEASURES of confusion matrices (..., k, k + 1), each (...)."""
+    macro = averages(matrices, weighted=False)
+    accuracy = averages(matrices, weighted=True)["sensitivity"]
+    shares = accuracy, macro["sensitivity"], macro["f1"], non_adjacent_share(matrices, classes)
+    return dict(zip(MEASURES, shares, strict=True))
 
 
-def figures(outcome: Outcome, seed: int = 1) -> Figures:
-    """Return all figures of an outcome, intervals from a bootstrap over subjects."""
-    matrices = confusion_by_subject(outcome)
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(matrices), np.full(len(matrices), 1 / len(matrices)), size=DRAWS)
-    resampled = np.einsum("ds,sij->dij", drawn.astype(np.float64), matrices)
-    total = matrices.sum(axis=0)
-    point, spread = rates(total), rates(resampled)
-    regions = []
-    for index, region in enumerate(outcome.classes):
-        slices = int(total[index].sum())
-        if slices:
-            found = {name: _figure(point[name][index], spread[name][:, index]) for name in point}
-            people = int((matrices[:, index].sum(axis=-1) > 0).sum())
-            regions.append(RegionFigures(region, slices, people, **found))
-    grave = _figure(
-        non_adjacent_share(total, outcome.classes), non_adjacent_share(resampled, outcome.classes)
-    )
+def figures(outcome: Outcome) -> Figures:
+    """Return all figures of an outcome. Raises ValueError where it has no slice."""
+    if not outcome.truth:
+        raise ValueError("there is no labelled slice to score")
+    total, resampled, spaced = outcome.confusion(), outcome.resampled(), outcome.resampled(spaced=True)
+    either = [p in (t, a) for t, p, a in zip(outcome.truth, outcome.predicted, outcome.also, strict=True)]
+    bins = reliability(outcome.confidences, outcome.right)
+    counted = averages(spaced, weighted=True)
     return Figures(
-        classes=outcome.classes,
-        slices=int(total.sum()),
-        subjects=len(matrices),
-        regions=tuple(regions),
+        slices=len(outcome.truth),
+        subjects=len(set(outcome.places.subjects)),
+        regions=_regions(outcome, total, resampled),
         weighted=_averaged(total, resampled, weighted=True),
         macro=_averaged(total, resampled, weighted=False),
-        non_adjacent=grave,
-        calibration_error=calibration_error(outcome),
-        confusion=total.astype(np.int64),
+        spaced={name: figure(float(np.nanmean(draws)), draws) for name, draws in counted.items()},
+        non_adjacent=figure(
+            float(non_adjacent_share(total, outcome.classes)), non_adjacent_share(resampled, outcome.classes)
+        ),
+        with_also=float(np.mean(either)),
+        unknown=float(total[:, -1].sum() / total.sum()),
+        calibration_error=calibration_error(bins),
+        reliability=bins,
+        coverage=by_coverage(outcome.confidences, outcome.right),
+        confusion=tuple(tuple(int(count) for count in row) for row in total),
     )
+
+
+def _regions(outcome: Outcome, total: Matrices, resampled: Matrices) -> tuple[RegionFigures, ...]:
+    point, spread = rates(total), rates(resampled)
+    found = []
+    for index, region in enumerate(outcome.classes):
+        people = {s for s, t in zip(outcome.places.subjects, outcome.truth, strict=True) if t == region}
+        if people:
+            shares = {name: figure(float(point[name][index]), spread[name][:, index]) for name in point}
+            found.append(RegionFigures(region, int(total[index].sum()), len(people), **shares))
+    return tuple(found)
 
 
 def _averaged(total: Matrices, resampled: Matrices, weighted: bool) -> dict[str, Figure]:
     point, spread = averages(total, weighted), averages(resampled, weighted)
-    return {name: _figure(point[name], spread[name]) for name in point}
-
-
-def _figure(value: np.float64 | NDArray[np.float64], draws: NDArray[np.float64]) -> Figure:
-    usable = draws[np.isfinite(draws)]
-    low, high = np.quantile(usable, [0.025, 0.975]) if usable.size else (np.nan, np.nan)
-    return Figure(float(value), float(low), float(high))
-
-
-def fit_temperature(logits: NDArray[np.float64], truth: NDArray[np.int64], subjects: Sequence[str]) -> float:
-    """Return the temperature that minimises the log loss, every subject weighing the same (Guo et al. 2017).
-
-    Logits are (n, k), truth (n,) class indices. Not by region: some have a single, odd subject. At
-    least 1: validation subjects come from the training's own sources and are easier than what will
-    arrive, so they may soften the confidence but not sharpen it.
-    """
-    slices = Counter(subjects)
-    weights = np.array([1.0 / slices[name] for name in subjects])
-
-    def loss(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
-        top = scaled.max(axis=1)
-        spread = np.log(np.exp(scaled - top[:, None]).sum(axis=1)) + top
-        return float(np.average(spread - scaled[np.arange(len(truth)), truth], weights=weights))
-
-    return float(np.exp(minimize_scalar(loss, bounds=(0.0, np.log(8.0)), method="bounded").x))
+    return {name: figure(float(point[name]), spread[name]) for name in point}

@@ -16,12 +16,14 @@ class SeriesOutput:
     """The network's output for the images of one series: probabilities (n, k), k in the order of `classes`.
 
     `positions_mm` (n,) ascends, along the body; None where the series is a single image of which
-    nothing else is known.
+    nothing else is known. `energy` (n,) and `maximum_energy` are those of model/prediction.py.
     """
 
     classes: tuple[str, ...]
     probabilities: NDArray[np.float32]
     positions_mm: NDArray[np.float64] | None
+    energy: NDArray[np.float32] | None = None
+    maximum_energy: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,139 @@
+"""One evaluation from weights to report: which parts to score, what to compare with, what to show."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from model.regions import CLASSES
+from model.training import pictures, provenance, split
+from model.training.bodies import FILES
+from model.training.card import comparison as comparison_table
+from model.training.card import insert, plain, tables
+from model.training.cases import ANATOMY, EVALUATION, SOURCE, VALIDATION, Part, part
+from model.training.cases import pictures as drawn
+from model.training.evaluate import FitEnergy, Judged, calibrate, compared, judge, score
+from model.training.page import Pictures
+from model.training.predictions import Network
+from model.training.report import Incoming, Report, about
+from model.training.sampler import REAL, Choice
+from model.training.stages import Stage
+from model.weights_file import read_card, write_card
+
+SAMPLES: Final = 8
+"""Synthetic slices shown of each region."""
+
+Begin = Callable[[str, int], Callable[[], None]]
+"""Told what is worked on and how many images it has; returns what is to be called for each image."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to evaluate. `names` are parts; none means those that the weights' training calls for."""
+
+    weights: Path
+    data: Path
+    before: Path | None = None
+    names: tuple[str, ...] = ()
+    cache: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """The parts and what each stage said of them, for the network and for the one before."""
+
+    network: Network
+    parts: Mapping[str, Part]
+    judged: Mapping[str, tuple[Judged, ...]]
+    before: Network | None
+    earlier: Mapping[str, tuple[Judged, ...]]
+
+
+def choice_of(training: object) -> Choice:
+    """Return what of the data weights were trained on, as far as their card's record says so."""
+    record = training if isinstance(training, Mapping) else {}
+    config, everything = record.get("config", record), Choice()
+    return Choice(
+        str(config.get("images", everything.images)),
+        tuple(config.get("without", everything.without)),
+        tuple(config.get("bodies", everything.bodies)),
+    )
+
+
+def parts_of(choice: Choice) -> tuple[str, ...]:
+    """Return the parts that weights of this training are scored on: both of the split, and what it lacks."""
+    bodies = ("AF",) if choice.images == REAL else tuple(name for name in FILES if name not in choice.bodies)
+    left_out = (*(f"{SOURCE}{name}" for name in choice.without), *(f"{ANATOMY}:{name}" for name in bodies))
+    return (EVALUATION, VALIDATION, *left_out)
+
+
+def evaluate(
+    request: Request, stages: Sequence[Stage], begin: Begin, fit_energy: FitEnergy | None = None
+) -> Evaluated:
+    """Calibrate the weights and ask every stage of every part; likewise for the weights before."""
+    network = Network(request.weights, request.cache)
+    choice, divided = choice_of(network.weights.card.get("training")), split.read()
+    wanted = request.names or parts_of(choice)
+    parts = {name: part(request.data, network.modality, name, divided, choice)
+             for name in dict.fromkeys((VALIDATION, *wanted))}  # fmt: skip
+    before = None if request.before is None else Network(request.before, request.cache)
+    judged: list[dict[str, tuple[Judged, ...]]] = [{}, {}]
+    for place, one in enumerate((network, before)):
+        if one is None:
+            continue
+        for name, each in parts.items():
+            one.logits(each, begin(f"{one.name}: {name}", each.count))
+        calibrate(one, parts[VALIDATION], fit_energy)
+        judged[place] = {name: judge(one, each, stages) for name, each in parts.items() if name in wanted}
+    return Evaluated(network, parts, judged[0], before, judged[1])
+
+
+def report(
+    found: Evaluated, version: str, minimum_confidence: float, incoming: tuple[Incoming, ...] = ()
+) -> Report:
+    """Return the figures of everything that was judged."""
+    network, before = found.network, found.before
+    order = sorted(
+        found.judged, key=lambda name: (EVALUATION, VALIDATION, name).index(name)
+    )  # the split first
+    return Report(
+        version,
+        about(network.path, network.weights, network.temperature),
+        CLASSES[network.modality],
+        minimum_confidence,
+        tuple(score(found.parts[name], found.judged[name]) for name in order),
+        incoming,
+        None if before is None else about(before.path, before.weights, before.temperature),
+        compared(found.earlier, found.judged),
+    )
+
+
+def shown(found: Evaluated, made: Report, data: Path) -> Pictures:
+    """Return the pictures of a report: the worst mistakes of the last stage, and synthetic slices."""
+    mistakes = {
+        scored.name: [pictures.mistake(found.parts[scored.name].cases[each.case], each.image)
+                      for each in scored.stages[-1].mistakes]
+        for scored in made.parts
+    }  # fmt: skip
+    strips = drawn(data, found.network.modality, SAMPLES) if (data / "anatomy").is_dir() else {}
+    return Pictures(mistakes, {region: pictures.strip(images) for region, images in strips.items()})
+
+
+def update_card(found: Evaluated, made: Report, data: Path, card: Path) -> None:
+    """Write figures, data and comparison between their markers in the model card, and into the weights' card.
+
+    Raises ValueError where the markers are missing.
+    """
+    modality = found.network.modality
+    origins = provenance.all_origins(data, modality, split.read())
+    insert(card, f"{modality} figures", tables(made))
+    insert(card, f"{modality} data", provenance.table(origins))
+    if made.comparison:
+        insert(card, f"{modality} comparison", comparison_table(made.comparison))
+    old = read_card(found.network.path)
+    new = {
+        "temperature": found.network.temperature,
+        "data": provenance.plain(origins),
+        "figures": plain(made),
+    }
+    write_card(found.network.path, {**old, **new})

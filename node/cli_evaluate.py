@@ -1,0 +1,179 @@
+"""The command that judges weights: `bodytag evaluate`. Training's code is imported only when it runs."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from model.classify import SHIPPED, Classifier
+from node.cli_options import fail, sentences
+from node.config import Config
+from node.version import VERSION
+from rules.doubt import fit_maximum_energy
+
+if TYPE_CHECKING:
+    from model.training.report import Incoming
+    from model.training.session import Begin
+
+CACHE: Final = Path("build/predictions")
+TRAINING: Final = ("jinja2", "matplotlib")
+
+
+class Modality(StrEnum):
+    """The modalities that have a model."""
+
+    CT = "CT"
+    MR = "MR"
+
+
+ModalityOption = Annotated[Modality, typer.Option(help="whose shipped weights, or whose runs of a folder")]
+RunOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="a run's file: the weights it made, else the shipped ones"),
+]
+WeightsOption = Annotated[Path | None, typer.Option(help="weights (.npz) instead of the shipped ones")]
+CompareOption = Annotated[Path | None, typer.Option(help="earlier weights to compare with, slice by slice")]
+OutOption = Annotated[Path | None, typer.Option(help="the folder of report.html and report.json")]
+CardOption = Annotated[
+    Path | None, typer.Option(help="the model card to bring up to date, and the weights' own card with it")
+]
+DataOption = Annotated[Path, typer.Option(help="the data folder")]
+PartOption = Annotated[
+    list[str] | None,
+    typer.Option("--part", help="evaluation, validation, source:NAME or anatomy:NAME; default: what fits"),
+]
+ExperimentsOption = Annotated[Path | None, typer.Option(help="a folder of runs, one row of a table for each")]
+ReferenceOption = Annotated[str | None, typer.Option(help="the run that the others are compared with")]
+CacheOption = Annotated[Path, typer.Option(help="the folder where predictions are kept")]
+
+
+def evaluate(
+    modality: ModalityOption = Modality.CT,
+    config: RunOption = None,
+    weights: WeightsOption = None,
+    compare: CompareOption = None,
+    out: OutOption = None,
+    card: CardOption = None,
+    data: DataOption = Path("../shared/data"),
+    part: PartOption = None,
+    experiments: ExperimentsOption = None,
+    reference: ReferenceOption = None,
+    cache: CacheOption = CACHE,
+) -> None:
+    """Score weights on subjects and sources never trained on; write a report, the model card, experiments."""
+    with sentences(), _as_sentences():
+        if experiments is not None:
+            _experiments(modality, experiments, reference, data, out, card, cache)
+            return
+        path = weights or _weights(config, modality)
+        _report(path, data, compare, tuple(part or ()), out, card, cache)
+
+
+def _report(
+    path: Path, data: Path, before: Path | None, names: tuple[str, ...],
+    out: Path | None, card: Path | None, cache: Path,
+) -> None:  # fmt: skip
+    from model.training import card as cards
+    from model.training import page, report, session
+    from node.judging import stages
+
+    with _progress() as begin:
+        found = session.evaluate(
+            session.Request(path, data, before, names, cache), stages(), begin, fit_maximum_energy
+        )
+        minimum = Config.standalone().classify.minimum_confidence
+        incoming = _incoming(found.network.modality, path, data, begin)
+        made = session.report(found, VERSION, minimum, incoming)
+        if out is not None:
+            pictures = session.shown(found, made, data)
+            _write(out / "report.html", page.render(made, pictures))
+            _write(out / report.NAME, report.to_json(made).decode())
+    if card is not None:
+        session.update_card(found, made, data, card)
+    print(cards.tables(made))
+    if made.comparison:
+        print(cards.comparison(made.comparison))
+
+
+def _experiments(
+    modality: str, folder: Path, reference: str | None, data: Path,
+    out: Path | None, card: Path | None, cache: Path,
+) -> None:  # fmt: skip
+    from model.training import card as cards
+    from model.training import experiments
+
+    with _progress() as begin:
+        found = experiments.run(experiments.find(folder, modality), data, reference, begin, cache)
+    text = experiments.markdown(found)
+    if out is not None:
+        _write(out / "experiments.json", json.dumps([asdict(one) for one in found], indent=1))
+    if card is not None:
+        cards.insert(card, f"{modality} experiments", text)
+    print(text)
+
+
+def _weights(config: Path | None, modality: str) -> Path:
+    """Return the weights that a run's file made, the shipped ones where it made none yet."""
+    if config is None:
+        return SHIPPED[modality]
+    from model.training.run import load
+
+    run = load(config)
+    made = run.out / f"{run.modality.lower()}.npz"
+    return made if made.is_file() else SHIPPED[run.modality]
+
+
+def _incoming(modality: str, path: Path, data: Path, begin: "Begin") -> "tuple[Incoming, ...]":
+    """Read the sample DICOM series as the node does; none where they are not there."""
+    from model.training.demonstration import series
+    from node.baseline import incoming
+
+    if not (data / "dicom" / f"{modality.lower()}.csv").is_file():
+        return ()
+    samples, settings = series(data, modality), Config.standalone()
+    tick = begin("sample DICOM series", len(samples))
+    classifier = Classifier.load({modality: path})
+    found = []
+    for sample in samples:
+        found.append(incoming(sample, modality, settings, classifier))
+        tick()
+    return tuple(found)
+
+
+@contextmanager
+def _as_sentences() -> Iterator[None]:
+    """Turn what training's code raises over files and settings into one sentence."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in TRAINING:
+            raise
+        fail(f"{error.name} is not installed; evaluating needs pip install 'bodytag[train]'")
+    except ValueError as error:
+        fail(str(error))
+
+
+@contextmanager
+def _progress() -> "Iterator[Begin]":
+    """Show a bar for each thing that is worked on, on standard error."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+
+        def begin(name: str, count: int) -> Callable[[], None]:
+            task = bars.add_task(name, total=count)
+            return lambda: bars.advance(task)
+
+        yield begin
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    print(f"wrote {path}")
