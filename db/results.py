@@ -12,7 +12,7 @@ from db.moves import move, settle
 from db.records import ImageResult, Outcome, Route
 from db.states import State
 from db.tables import Instance, Series, SpanRow
-from rules.terms import agrees
+from rules.terms import agrees, vague
 from rules.verdict import Verdict
 
 
@@ -55,7 +55,7 @@ def _store_decision(session: Session, series_id: int, outcome: Outcome, now: dat
 
 
 def _verdict_values(verdict: Verdict, incoming: str) -> dict[str, object]:
-    comparable = verdict.term is not None and incoming.strip() != ""
+    comparable = incoming.strip() != "" and verdict.term is not None and not vague(incoming, verdict.term)
     return {
         "term": verdict.term,
         "code_value": None if verdict.code is None else verdict.code.value,

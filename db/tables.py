@@ -46,7 +46,8 @@ class Series(Base):
     """A registered series: what its headers say, where it stands, and its decision once there is one.
 
     `files` counts its rows of `instances`. `reason` says why there is no verdict, `failure` why the
-    deliveries failed. `disagrees` is None where there is no incoming value or no term to compare.
+    deliveries failed. `disagrees` is None where there is no incoming value or no term to compare, and
+    where the value is only vague (rules/terms.py).
     """
 
     __tablename__ = "series"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from node.config import Policy, Relabel
-from rules.terms import agrees
+from rules.terms import agrees, vague
 
 WRITE: Final = "write"
 KEEP: Final = "keep"
@@ -60,8 +60,9 @@ def _contradicted(incoming: Incoming, verdict: Term) -> bool:
 
 def _needed(body_parts: Collection[str], term: str, settings: Relabel) -> float:
     """The confidence from which the term may be written, above 1 where it must not be."""
-    if any(part and not agrees(part, term) for part in body_parts):
+    unlike = [part for part in body_parts if part and not agrees(part, term)]
+    if any(not vague(part, term) for part in unlike):
         return settings.replace_confidence
-    if "" in body_parts or len(body_parts) > 1:
-        return settings.fill_confidence
+    if unlike or "" in body_parts or len(body_parts) > 1:
+        return settings.fill_confidence  # missing, or so vague that nothing true is lost
     return float("inf")  # every instance says the same already, perhaps in finer words

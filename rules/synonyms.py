@@ -1,7 +1,8 @@
 """Spellings of BodyPartExamined met in practice, by defined term, and which term lies inside which.
 
-Retired terms and codes of PS3.16 (SCT and SRT), free text, abbreviations, and German, French,
-Spanish, Portuguese and Italian words. Case, accents and anything but letters and digits do not
+Retired terms and codes of PS3.16 (SCT and SRT), free text, abbreviations, and words of German,
+French, Spanish, Portuguese, Italian, Dutch, Polish, Turkish, the Nordic languages and a little Czech,
+Hungarian and Finnish. Case, accents and anything but letters and digits do not
 matter, so each is written once.
 """
 
@@ -10,12 +11,16 @@ from typing import Final
 SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
     "HEAD": (
         "HEAD STRUCTURE", "CRANIUM", "CRANIAL", "HD", "KOPF", "CAPUT", "TETE", "CABEZA", "CABECA", "TESTA",
-        "CAPO", "T-D1100",
+        "CAPO", "T-D1100", "HOOFD", "HUVUD", "HOVED", "HODE", "GLOWA", "KAFA", "FEJ", "HLAVA", "PAA",
     ),
-    "SKULL": ("SCHAEDEL", "SCHADEL", "CRANE", "CRANEO", "CRANIO", "T-11100", "NEUROCRANIUM", "89546000"),
+    "SKULL": (
+        "SCHAEDEL", "SCHADEL", "CRANE", "CRANEO", "CRANIO", "T-11100", "NEUROCRANIUM", "89546000", "SCHEDEL",
+        "CZASZKA", "KRANIUM",
+    ),
     "BRAIN": (
         "CEREBRUM", "NEURO", "GEHIRN", "HIRN", "CERVEAU", "ENCEPHALE", "CEREBRO", "CERVELLO", "ENCEFALO",
-        "12738006", "T-A0100", "INTRACRANIAL",
+        "12738006", "T-A0100", "INTRACRANIAL", "HERSENEN", "HJARNA", "HJERNE", "MOZG", "MOZGOWIE", "BEYIN",
+        "AIVOT", "BRAIN W WO", "HEAD BRAIN", "BRAIN HEAD",
     ),
     "FACE": (
         "FACIAL", "FACIAL BONES", "MAXILLOFACIAL", "GESICHT", "GESICHTSSCHAEDEL", "VISAGE", "MASSIF FACIAL",
@@ -37,7 +42,7 @@ SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
     "TMJ": ("TEMPOROMANDIBULAR JOINT", "KIEFERGELENK", "ATM"),
     "NECK": (
         "SOFT TISSUE NECK", "NECK SOFT TISSUE", "ST NECK", "NCK", "HALS", "HALSWEICHTEILE", "COU", "CUELLO",
-        "PESCOCO", "COLLO", "T-D1600",
+        "PESCOCO", "COLLO", "T-D1600", "NEK", "SZYJA", "BOYUN", "KRK", "KAULA", "NYAK",
     ),
     "LARYNX": ("LARINGE", "KEHLKOPF"),
     "PHARYNX": ("NASOPHARYNX", "FARINGE"),
@@ -46,22 +51,25 @@ SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
     "CSPINE": (
         "C SPINE", "CERVICAL SPINE", "SPINE CERVICAL", "CERV SPINE", "CERVICAL SP", "HWS",
         "HALSWIRBELSAEULE", "HALSWIRBELSÄULE", "RACHIS CERVICAL", "COLUMNA CERVICAL", "COLUNA CERVICAL",
-        "RACHIDE CERVICALE", "COLONNA CERVICALE", "T-11501", "CERVICAL",
+        "RACHIDE CERVICALE", "COLONNA CERVICALE", "T-11501", "CERVICAL", "CSP", "CERVICALE",
+        "CERVICALE WERVELKOLOM", "KREGOSLUP SZYJNY", "HALSRYGG", "BOYUN OMURGA",
     ),
     "TSPINE": (
         "T SPINE", "THORACIC SPINE", "SPINE THORACIC", "DORSAL SPINE", "DSPINE", "BWS", "BRUSTWIRBELSAEULE",
         "BRUSTWIRBELSÄULE", "RACHIS DORSAL", "RACHIS THORACIQUE", "COLUMNA DORSAL", "COLUMNA TORACICA",
-        "COLUNA DORSAL", "COLUNA TORACICA", "RACHIDE DORSALE", "COLONNA DORSALE", "T-11502",
+        "COLUNA DORSAL", "COLUNA TORACICA", "RACHIDE DORSALE", "COLONNA DORSALE", "T-11502", "TSP",
+        "THORACALE WERVELKOLOM", "KREGOSLUP PIERSIOWY", "BROSTRYGG",
     ),
     "LSPINE": (
         "L SPINE", "LUMBAR SPINE", "SPINE LUMBAR", "LUMBAR", "LWS", "LENDENWIRBELSAEULE",
         "LENDENWIRBELSÄULE", "RACHIS LOMBAIRE", "COLUMNA LUMBAR", "COLUNA LOMBAR", "RACHIDE LOMBARE",
-        "COLONNA LOMBARE", "T-11503", "LUMBAR DISC",
+        "COLONNA LOMBARE", "T-11503", "LUMBAR DISC", "LSP", "LUMBALE WERVELKOLOM", "KREGOSLUP LEDZWIOWY",
+        "LANDRYGG",
     ),
     "LSSPINE": (
         "LUMBO-SACRAL SPINE", "LUMBOSACRAL", "LS SPINE", "LSWS", "RACHIS LOMBO-SACRE", "COLUMNA LUMBOSACRA",
         "COLUNA LOMBOSSACRA", "COLUNA LOMBO-SACRA", "RACHIDE LOMBOSACRALE", "COLONNA LOMBOSACRALE",
-        "1217253001",
+        "1217253001", "LUMBOSACRAAL", "KREGOSLUP LS",
     ),
     "CTSPINE": ("CERVICO-THORACIC SPINE", "C-T SPINE", "CERVICOTHORACIC"),
     "TLSPINE": (
@@ -71,36 +79,43 @@ SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
     "SPINE": (
         "WHOLE SPINE", "TOTAL SPINE", "ENTIRE SPINE", "FULL SPINE", "C-T-L SPINE", "VERTEBRA",
         "WIRBELSAEULE", "WIRBELSÄULE", "WS", "RACHIS", "COLUMNA", "COLUMNA VERTEBRAL", "COLUNA", "COLONNA",
-        "RACHIDE",
+        "RACHIDE", "WERVELKOLOM", "KREGOSLUP", "RYGG", "OMURGA",
     ),
     "CHEST": (
         "CH", "CHST", "TX", "THX", "THORAX", "THORACIC", "CHEST PA", "CHEST LAT", "BRUSTKORB", "TORAX",
-        "TORACE", "PECHO", "POITRINE", "CHEST HR", "HRCT", "43799004", "51185008", "T-D3000",
+        "TORACE", "PECHO", "POITRINE", "CHEST HR", "HRCT", "43799004", "51185008", "T-D3000", "CXR",
+        "BORSTKAS", "BROSTKORG", "TORAKS", "GOGUS", "HRUDNIK", "RINTAKEHA", "CHEAT", "KLATKA PIERSIOWA",
+        "KL PIERSIOWA", "CHEST THORAX", "CHEST LUNG", "CHEST COMPUTED", "AP PORTABLE CHEST",
+        "AP PORTABLE CHE",
     ),
     "LUNG": (
         "LUNGS", "LUNGE", "POUMON", "POUMONS", "PULMON", "PULMAO", "POLMONE", "POLMONI", "39607008",
-        "PULMONARY",
+        "PULMONARY", "LONGEN", "LUNGA", "LUNGOR", "PLUCA", "AKCIGER", "KEUHKOT",
     ),
     "HEART": (
         "CARDIAC", "CARD", "HERZ", "COEUR", "CORAZON", "CORACAO", "CUORE", "CORONARY", "CORONARIES",
-        "80891009", "CORONARYARTERY",
+        "80891009", "CORONARYARTERY", "CARDIO", "HART", "SERCE", "KALP", "HJARTA", "HJERTE",
     ),
     "MEDIASTINUM": ("MEDIASTINO",),
     "STERNUM": ("BRUSTBEIN", "ESTERNON", "ESTERNO", "STERNO"),
     "RIB": ("RIBS", "RIPPEN", "COTES", "COSTILLAS", "COSTELAS", "COSTE"),
     "THORACICAORTA": ("THORACIC AORTA", "AORTA THORACIC"),
     "BREAST": (
-        "BREASTS", "MAMMA", "MAMMO", "MAMMAE", "BRUST", "SEIN", "SEINS", "MAMA", "MAMAS", "MAMMELLA",
-        "SENO", "T-04000",
+        "BREASTS", "MAMMA", "MAMMO", "MAMMAE", "BRUST", "SEIN", "SEINS", "MAMA", "MAMAS", "MAMMELLA", "SENO",
+        "T-04000", "BORST", "BROST", "PIERS", "MEME",
     ),
     "ABDOMEN": (
         "ABD", "ABDO", "ABDM", "ABDOM", "ABDOMINAL", "ABDOME", "ADDOME", "BAUCH", "BELLY", "UPPER ABDOMEN",
-        "OBERBAUCH", "ABDOMEN SUP", "VENTRE", "113345001", "T-D4000",
+        "OBERBAUCH", "ABDOMEN SUP", "VENTRE", "113345001", "T-D4000", "BUIK", "BUK", "BRZUCH", "BATIN",
+        "KARIN", "BRICHO", "VATSA", "HAS", "JAMA BRZUSZNA", "J BRZUSZNA", "BOVENBUIK",
     ),
-    "LIVER": ("LEBER", "FOIE", "HIGADO", "FIGADO", "FEGATO", "HEPATIC", "10200004"),
+    "LIVER": (
+        "LEBER", "FOIE", "HIGADO", "FIGADO", "FEGATO", "HEPATIC", "10200004", "LEVER", "WATROBA",
+        "KARACIGER",
+    ),
     "KIDNEY": (
         "KIDNEYS", "RENAL", "NIERE", "NIEREN", "REIN", "REINS", "RIÑON", "RIM", "RINS", "RENE", "RENI",
-        "KUB",
+        "KUB", "NIER", "NJURE", "NYRE", "NERKA", "NERKI", "BOBREK", "KIDNEY URETER BLADDER",
     ),
     "PANCREAS": ("PANKREAS",),
     "SPLEEN": ("MILZ", "RATE", "BAZO", "BACO", "MILZA"),
@@ -112,21 +127,24 @@ SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
     "ABDOMINALAORTA": ("ABDOMINAL AORTA", "AAA"),
     "PELVIS": (
         "PELV", "PEL", "PELVIC", "PLV", "BECKEN", "BASSIN", "PELVIS BONY", "BONY PELVIS", "PELVE", "BACIA",
-        "BACINO", "PELVI", "12921003", "T-D6000",
+        "BACINO", "PELVI", "12921003", "T-D6000", "BEKKEN", "BACKEN", "BAEKKEN", "MIEDNICA", "LEGEN",
+        "PANEV", "LANTIO",
     ),
-    "PROSTATE": ("PROSTATA", "41216001"),
+    "PROSTATE": ("PROSTATA", "41216001", "PROSTAAT", "STERCZ"),
     "BLADDER": ("BLASE", "HARNBLASE", "VESSIE", "VEJIGA", "BEXIGA", "VESCICA"),
     "UTERUS": ("UTERO",),
     "RECTUM": ("REKTUM", "RECTO", "RETTO"),
     "HIP": (
         "HIPS", "HUEFTE", "HÜFTE", "HANCHE", "HANCHES", "CADERA", "QUADRIL", "ANCA", "24136001", "T-15710",
+        "HEUP", "HOFT", "HOFTE", "BIODRO", "KALCA", "LONKKA",
     ),
     "SIJOINT": ("SI JOINT", "SI JOINTS", "SACROILIAC", "ISG", "SACROILIACA", "SACRO-ILIAQUE"),
     "SSPINE": ("SACRUM", "SACRAL", "SACRAL SPINE", "KREUZBEIN", "SACRO", "SACRUM COCCYX"),
     "COCCYX": ("STEISSBEIN", "COXIS"),
     "HEADNECK": (
         "HEAD NECK", "HEAD_AND_NECK", "HN", "NECK HEAD", "KOPF HALS", "TETE ET COU", "TETE COU",
-        "CABEZA Y CUELLO", "CABECA E PESCOCO", "TESTA COLLO", "HEAD TO NECK", "T-D1000",
+        "CABEZA Y CUELLO", "CABECA E PESCOCO", "TESTA COLLO", "HEAD TO NECK", "T-D1000", "HUVUD HALS",
+        "GLOWA SZYJA",
     ),
     "NECKCHEST": (
         "NECK CHEST", "NECK AND CHEST", "NECK THORAX", "HALS THORAX", "NECK TO CHEST", "COU THORAX",
@@ -138,21 +156,25 @@ SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
         "NECKCHESTABDPEL", "HALS BIS BECKEN",
     ),
     "CHESTABDOMEN": (
-        "CHEST ABDOMEN", "CHEST AND ABDOMEN", "CHEST ABD", "CHEST TO ABDOMEN", "THORAX ABDOMEN",
+        "CHEST ABDOMEN", "CHEST AND ABDOMEN", "CHEST ABD", "CHEST ABDO", "CHEST TO ABDOMEN",
+        "THORAX ABDOMEN",
         "THORAX ABD", "THORACOABDOMINAL", "TORAX ABDOMEN", "TORACE ADDOME", "THORAX OBERBAUCH",
-        "TORAX ABDOME",
+        "TORAX ABDOME", "THORAX BUK", "KLATKA BRZUCH", "TORAKS BATIN",
     ),
     "CHESTABDPELVIS": (
         "CAP", "TAP", "CHEST TO PELVIS", "CHEST ABDOMEN PELVIS", "CHEST ABD PELVIS", "CHEST ABD PEL",
         "CHEST/ABD/PELV", "CH ABD PEL", "THORAX ABDOMEN PELVIS", "THORAX ABDOMEN BECKEN",
         "THORAX ABD BECKEN", "TAB", "THORACO-ABDOMINO-PELVIEN", "TORAX ABDOMEN PELVIS",
-        "TORACE ADDOME PELVI", "TORAX ABDOME PELVE",
+        "TORACE ADDOME PELVI", "TORAX ABDOME PELVE", "CHSTABDPELV", "CHEST AB PEL", "CH AB PEL",
+        "CHES ABD PEL", "CST ABD PEL", "CHEST ABDO PELVIS", "CHEST ABDO PELVI", "KLATKA BRZUCH MIEDNICA",
+        "THORAX BUK BACKEN", "TORAKS BATIN PELVIS", "BORST BUIK BEKKEN",
     ),
     "ABDOMENPELVIS": (
         "ABD PELV", "ABD PEL", "ABD/PELVIS", "ABDOMEN PELVIS", "ABDOMEN PELV", "ABDOMEN AND PELVIS",
         "ABDOMEN TO PELVIS", "ABDO PELVIS", "A/P", "ABDOPELV", "ABDOMINOPELVIC", "ABDOMINO-PELVIEN",
         "ABDOMEN BECKEN", "ABDOMEN Y PELVIS", "ABDOME E PELVE", "ABDOMEN TOTAL", "ABDOME TOTAL",
-        "ADDOME PELVI", "ADDOME COMPLETO", "416949008",
+        "ADDOME PELVI", "ADDOME COMPLETO", "416949008", "ABDPL", "ABDOMEN PELVIC", "BRZUCH MIEDNICA",
+        "BUK BACKEN", "BUIK BEKKEN", "BATIN PELVIS", "ABDOMEN PELVICO",
     ),
     "PELVISLOWEXTREMT": (
         "PELVIS LOWER EXTREMITIES", "PELVIS LOWER EXTREMITY", "PELVIS AND LOWER EXTREMITIES", "PELVIS LEGS",
@@ -161,63 +183,87 @@ SYNONYMS: Final[dict[str, tuple[str, ...]]] = {
     "WHOLEBODY": (
         "WHOLE BODY", "TOTAL BODY", "FULL BODY", "ENTIRE BODY", "WB", "BODY WHOLE", "GANZKOERPER",
         "GANZKÖRPER", "CORPS ENTIER", "CUERPO ENTERO", "CUERPO COMPLETO", "CORPO INTEIRO", "CORPO INTERO",
-        "T-D0010",
+        "T-D0010", "HELKROPP", "CALE CIALO", "TUM VUCUT", "TOTAAL LICHAAM",
     ),
     "SHOULDER": (
         "SHOULDERS", "SHLD", "SHLDR", "SCHULTER", "EPAULE", "HOMBRO", "OMBRO", "SPALLA", "T-D2220",
+        "SCHOUDER", "AXEL", "SKULDER", "BARK", "OMUZ", "RAMENO", "OLKAPAA", "VALL",
     ),
     "CLAVICLE": ("SCHLUESSELBEIN", "CLAVICULA", "CLAVICOLA"),
     "SCAPULA": ("SCHULTERBLATT", "OMOPLATE", "ESCAPULA", "SCAPOLA"),
-    "UPPERARM": ("ARM", "UPPER ARM", "OBERARM", "BRAS", "BRAZO", "BRACO", "BRACCIO", "T-D8200"),
+    "UPPERARM": (
+        "ARM", "UPPER ARM", "OBERARM", "BRAS", "BRAZO", "BRACO", "BRACCIO", "T-D8200", "BOVENARM", "OVERARM",
+        "RAMIE",
+    ),
     "HUMERUS": ("HUMERO", "OMERO", "85050009", "T-12410"),
-    "ELBOW": ("ELBOWS", "ELLBOGEN", "ELLENBOGEN", "COUDE", "CODO", "COTOVELO", "GOMITO", "T-15430"),
+    "ELBOW": (
+        "ELBOWS", "ELLBOGEN", "ELLENBOGEN", "COUDE", "CODO", "COTOVELO", "GOMITO", "T-15430", "ELLEBOOG",
+        "ARMBAGE", "ALBUE", "LOKIEC", "DIRSEK", "LOKET",
+    ),
     "FOREARM": (
         "FORE ARM", "LOWER ARM", "UNTERARM", "AVANT-BRAS", "ANTEBRAZO", "ANTEBRACO", "AVAMBRACCIO",
-        "T-D8500",
+        "T-D8500", "ONDERARM", "UNDERARM", "PRZEDRAMIE", "ONKOL",
     ),
     "RADIUSULNA": ("RADIUS ULNA", "RADIUS", "ULNA"),
-    "HAND": ("HANDS", "MAIN", "MANO", "MAO", "T-D8700"),
+    "HAND": ("HANDS", "MAIN", "MANO", "MAO", "T-D8700", "REKA", "DLON", "RUKA", "KASI"),
     "WRIST": (
         "WRISTS", "HANDGELENK", "POIGNET", "MUÑECA", "PUNHO", "POLSO", "74670003", "T-15460", "CARPUS",
+        "POLS", "HANDLED", "HANDLEDD", "NADGARSTEK", "ELBILEGI",
     ),
-    "FINGER": ("FINGERS", "DIGIT", "DOIGT", "DEDO", "DITO", "7569003", "T-D8800"),
+    "FINGER": (
+        "FINGERS", "DIGIT", "DOIGT", "DEDO", "DITO", "7569003", "T-D8800", "VINGER", "PALEC", "PARMAK",
+    ),
     "THUMB": ("DAUMEN", "POUCE", "PULGAR", "POLEGAR", "POLLICE"),
     "UPPERLIMB": (
         "UPPER EXTREMITY", "UPPER EXTREMITIES", "UPPER EXT", "UP EXM", "UEXT", "OBERE EXTREMITAET",
         "MEMBRE SUPERIEUR", "MIEMBRO SUPERIOR", "MEMBRO SUPERIOR", "ARTO SUPERIORE", "T-D8000",
+        "KONCZYNA GORNA",
     ),
-    "THIGH": ("UPPER LEG", "OBERSCHENKEL", "CUISSE", "MUSLO", "COXA", "COSCIA", "T-D9100"),
+    "THIGH": (
+        "UPPER LEG", "OBERSCHENKEL", "CUISSE", "MUSLO", "COXA", "COSCIA", "T-D9100", "BOVENBEEN", "LAR",
+        "UDO", "UYLUK", "STEHNO",
+    ),
     "FEMUR": ("FEMORE", "71341001", "T-12710"),
-    "KNEE": ("KNEES", "KNIE", "KNIEGELENK", "GENOU", "RODILLA", "JOELHO", "GINOCCHIO", "T-D9200"),
+    "KNEE": (
+        "KNEES", "KNIE", "KNIEGELENK", "GENOU", "RODILLA", "JOELHO", "GINOCCHIO", "T-D9200", "KNA", "KNAE",
+        "KOLANO", "DIZ", "KOLENO", "POLVI", "TERD",
+    ),
     "PATELLA": ("KNIESCHEIBE", "ROTULE", "ROTULA"),
     "LOWERLEG": (
         "LOWER LEG", "CALF", "UNTERSCHENKEL", "WADE", "MOLLET", "JAMBE", "PANTORRILLA", "PIERNA", "PERNA",
-        "GAMBA", "POLPACCIO", "53840002", "T-D9400",
+        "GAMBA", "POLPACCIO", "53840002", "T-D9400", "ONDERBEEN", "UNDERBEN", "PODUDZIE", "BEREC",
     ),
     "TIBIAFIBULA": ("TIBIA FIBULA", "TIB FIB", "TIBIA", "FIBULA"),
-    "FOOT": ("FEET", "FUSS", "PIED", "PIE", "PE", "PIEDE", "T-D9700"),
+    "FOOT": (
+        "FEET", "FUSS", "PIED", "PIE", "PE", "PIEDE", "T-D9700", "VOET", "FOT", "FOD", "STOPA", "AYAK",
+        "NOHA", "FOOT ANKLE",
+    ),
     "ANKLE": (
         "ANKLES", "OSG", "SPRUNGGELENK", "CHEVILLE", "TOBILLO", "TORNOZELO", "CAVIGLIA", "70258002",
-        "T-15750",
+        "T-15750", "ENKEL", "FOTLED", "ANKEL", "KOSTKA", "BILEK",
     ),
     "CALCANEUS": ("HEEL", "FERSENBEIN", "CALCANEO"),
     "TOE": ("TOES", "ZEHE", "ORTEIL"),
     "LOWERLIMB": (
         "LEG", "LEGS", "BEIN", "BEINE", "LOWER EXTREMITY", "LOWER EXTREMITIES", "LOWER EXT", "LOW EXM",
         "LEXT", "UNTERE EXTREMITAET", "MEMBRE INFERIEUR", "MIEMBRO INFERIOR", "MEMBRO INFERIOR",
-        "ARTO INFERIORE", "T-D9000",
+        "ARTO INFERIORE", "T-D9000", "KONCZYNA DOLNA",
     ),
     "EXTREMITY": ("EXTREMITIES", "EXT", "EXTREMITAET", "EXTREMITE", "EXTREMIDAD", "66019005", "T-D0300"),
 }  # fmt: skip
 
 FILLER: Final = frozenset(
     {
-        "A", "AND", "BIL", "BILAT", "BILATERAL", "BOTH", "CONTRAST", "DERECHA", "DERECHO", "DROIT", "DROITE",
-        "E", "ET", "GAUCHE", "IZQUIERDA", "IZQUIERDO", "JOINT", "L", "LEFT", "LI", "LINKS", "LT", "R", "RE",
-        "RECHTS", "RIGHT", "ROUTINE", "RT", "STUDY", "UND", "W", "WITH", "WITHOUT", "WO", "Y",
+        "A", "AND", "ANGIO", "AVEC", "BIL", "BILAT", "BILATERAL", "BOTH", "CE", "CNT", "CNTR", "COMPUTED",
+        "CON", "CONTRAST", "CR", "CT", "CTA", "DE", "DERECHA", "DERECHO", "DROIT", "DROITE", "DX", "E", "EN",
+        "ENHA", "ET", "GAUCHE", "HR", "I", "IZQUIERDA", "IZQUIERDO", "JOINT", "KM", "L", "LEFT", "LI",
+        "LINKS", "LT", "MED", "MIT", "MR", "MRA", "MRI", "NATIV", "NO", "OCH", "OF", "OHNE", "PE", "PORT",
+        "PORTABLE", "R", "RE", "RECHTS", "RIGHT", "RM", "ROUTINE", "RT", "SANS", "SIN", "SOMMINISTRAZIONE",
+        "STUDY", "THE", "TK", "TOMOGRAPHY", "UND", "UTAN", "VAN", "W", "WITH", "WITHOUT", "WO", "WOW", "WWO",
+        "XR", "XRAY", "Y",
     }
 )  # fmt: skip
-"""Words of side, contrast and conjunction; dropped where a text is not understood as it stands."""
+"""Words of side, contrast, method and conjunction; dropped where a text is not understood as it stands."""
 
 FINER: Final[dict[str, str]] = {
     finer: term
@@ -244,3 +290,40 @@ FINER: Final[dict[str, str]] = {
     for finer in parts.split()
 }
 """Term -> the next larger term it lies in, in Table L-1's terms (SINUS: the retired term still in use)."""
+
+SAYS_NOTHING: Final = frozenset(
+    {
+        "", "ANY", "BODY", "BODYPART", "DEFAULT", "FUSION", "GENERAL", "MISC", "MISCELLANEOUS", "MULTIPLE",
+        "NA", "NONE", "NOTAPPLICABLE", "NOTSPECIFIED", "NULL", "OTHER", "OTHERS", "OUTSIDEFIL",
+        "OUTSIDEFILM", "PARTIALBODY", "SERVICE", "SPECIAL", "STANDARD", "TEST", "UNDEFINED",
+        "UNKNOWN", "UNSPECIFIED", "VARIOUS", "XX", "XXX", "XXXX",
+    }
+)  # fmt: skip
+"""Values that a console fills in where nobody chose; they name no body part, so nothing in them is wrong."""
+
+_ARM: Final = ("SHOULDER", "UPPERARM", "ELBOW", "FOREARM", "HAND", "UPPERLIMB")
+_LEG: Final = ("THIGH", "KNEE", "LOWERLEG", "FOOT", "LOWERLIMB")
+COARSER: Final[dict[str, frozenset[str]]] = {
+    "UPPERLIMB": frozenset(_ARM),
+    "LOWERLIMB": frozenset((*_LEG, "PELVISLOWEXTREMT")),
+    "EXTREMITY": frozenset((*_ARM, *_LEG)),
+    "WHOLEBODY": frozenset((*_ARM, *_LEG)),
+    "SPINE": frozenset(("CSPINE", "TSPINE", "LSPINE", "CTSPINE", "TLSPINE")),
+}
+"""Term -> the terms that it blurs: EXTREMITY beside a knee is not wrong, only vague."""
+
+NOT_IN_TEXT: Final = frozenset(
+    {
+        "AXEL", "BACO", "BARK", "BRAS", "CAPO", "CARA", "CARD", "DITO", "HART", "KARIN", "KASI",
+        "LEVER", "MAIN", "MEME", "NOHA", "PALEC", "PIERS", "POLS", "RATE", "REIN", "REINS", "RENE", "RENI",
+        "RUKA", "SENO", "TEMPORAL", "VALL", "VERTEBRA",
+    }
+)  # fmt: skip
+"""Spellings that in a description mean something else as often as not (RATE: the French spleen)."""
+SHORT_IN_TEXT: Final = frozenset(
+    {
+        "AAA", "ABD", "ARM", "BWS", "CAP", "CSP", "CXR", "EAR", "EYE", "HIP", "HWS", "IAC", "ISG", "JAW",
+        "KUB", "LEG", "LSP", "LWS", "NNH", "OSG", "PEL", "PNS", "RIB", "TAP", "TMJ", "TOE", "TSP",
+    }
+)  # fmt: skip
+"""The only spellings of fewer than four letters that count in a description (PE is pulmonary embolism)."""

@@ -11,7 +11,7 @@ from itertools import combinations
 from typing import Final
 
 from model.regions import ARM_CHAIN, BODY_CHAIN, BREAST, BY_KEY, REGIONS, SPINE_CHAIN, Code
-from rules.synonyms import FILLER, FINER, SYNONYMS
+from rules.synonyms import COARSER, FILLER, FINER, SAYS_NOTHING, SYNONYMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,8 @@ COMBINATIONS: Final[dict[tuple[str, ...], SeriesTerm]] = {
 }
 
 _CHAINS: Final[tuple[tuple[str, ...], ...]] = (BODY_CHAIN, SPINE_CHAIN, ARM_CHAIN, (BREAST.key,))
+_LETTERS: Final = str.maketrans({"Ł": "L", "Ø": "O", "Æ": "AE", "Œ": "OE", "\u0131": "I"})
+"""Letters that do not decompose into one of ASCII and an accent."""
 _LEGS: Final = frozenset(BODY_CHAIN[5:])
 _WHOLE: Final = frozenset(BODY_CHAIN[:6])
 
@@ -129,7 +131,7 @@ def read_term(text: str | None) -> Incoming:
     Text of 15 or 16 characters, all that the VR CS holds, may be the start of a longer spelling.
     """
     given = (text or "").strip(" \0")
-    words = re.split(r"[^A-Z0-9]+", _plain(given))
+    words = re.split(r"[^A-Z0-9]+", plain(given))
     without_filler = "".join(word for word in words if word not in FILLER)
     term = _SPELLINGS.get("".join(words)) or _SPELLINGS.get(without_filler)
     if term is None and len(given) >= 15:
@@ -150,15 +152,37 @@ def agrees(text: str | None, term: str | None) -> bool:
     return found is not None
 
 
-def _plain(text: str) -> str:
+def vague(text: str | None, term: str | None) -> bool:
+    """Say whether an incoming text, though not the verdict's term, is not wrong beside it either.
+
+    It names nothing (PARTIALBODY, OTHER, a side alone), or blurs what the verdict says (EXTREMITY
+    beside KNEE, SPINE beside LSPINE). An empty text is missing, not vague.
+    """
+    found = read_term(text)
+    if not found.text or term is None:
+        return False
+    if found.term is not None:
+        return term in COARSER.get(found.term, ())
+    if any(letter.isalpha() for letter in found.text) and not re.search("[A-Z]", plain(found.text)):
+        return False  # a script that is not read here may say anything
+    words = [word for word in re.split(r"[^A-Z0-9]+", plain(found.text)) if word not in FILLER]
+    return "".join(words) in SAYS_NOTHING
+
+
+def plain(text: str) -> str:
     """Return a text in upper case and ASCII, accents off."""
-    decomposed = unicodedata.normalize("NFKD", text.upper())
+    decomposed = unicodedata.normalize("NFKD", text.upper()).translate(_LETTERS)
     return decomposed.encode("ascii", "ignore").decode()
+
+
+def spelled(name: str) -> str | None:
+    """Return the defined term that a spelling, already reduced to A-Z and 0-9, stands for."""
+    return _SPELLINGS.get(name)
 
 
 def _key(text: str) -> str:
     """Reduce a spelling to A-Z and 0-9."""
-    return re.sub(r"[^A-Z0-9]", "", _plain(text))
+    return re.sub(r"[^A-Z0-9]", "", plain(text))
 
 
 def _spellings() -> dict[str, str]:

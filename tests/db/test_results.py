@@ -125,10 +125,11 @@ def test_nothing_to_deliver_is_delivered(database: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    ("incoming", "disagrees"), [("CHEST", False), ("HEAD", True), ("", None), ("chest", False)]
+    ("incoming", "disagrees"),
+    [("CHEST", False), ("HEAD", True), ("", None), ("chest", False), ("PARTIALBODY", None)],
 )
 def test_the_incoming_tag_is_compared(database: Database, incoming: str, disagrees: bool | None) -> None:
-    """An incoming tag agrees or disagrees with the term; a missing one does neither."""
+    """An incoming tag agrees or disagrees with the term; a missing or vague one does neither."""
     with database.session() as session:
         series_id = add_classified(session, incoming_body_part=incoming)
         assert session.scalars(select(Series.disagrees).where(Series.id == series_id)).one() is disagrees

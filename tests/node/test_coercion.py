@@ -34,6 +34,17 @@ def test_policy(policy: str, said: Incoming, confidence: float, expected: str) -
     assert action(policy, said, Term("CHEST", False, confidence), SETTINGS) == expected  # type: ignore[arg-type]
 
 
+def test_a_vague_tag_is_filled_not_replaced() -> None:
+    """EXTREMITY beside a knee needs the confidence for filling; beside a chest that for replacing."""
+    said = incoming("EXTREMITY", "")
+    assert action("when_missing_or_wrong", said, Term("KNEE", True, 0.5), SETTINGS) == WRITE
+    assert action("when_missing_or_wrong", said, Term("KNEE", True, 0.49), SETTINGS) == KEEP
+    assert action("when_missing_or_wrong", said, Term("CHEST", False, 0.79), SETTINGS) == KEEP
+    assert (
+        action("when_missing_or_wrong", incoming("PARTIALBODY"), Term("CHEST", False, 0.5), SETTINGS) == WRITE
+    )
+
+
 def test_without_a_term_nothing_is_written() -> None:
     """Doubt keeps the tags as received, whatever the policy."""
     assert action("always", incoming(""), None, SETTINGS) == KEEP

@@ -16,7 +16,7 @@ from pydicom.sr._snomed_dict import mapping
 
 from model.regions import BY_KEY, REGIONS
 from rules.synonyms import FINER, SYNONYMS
-from rules.terms import COMBINATIONS, SeriesTerm, agrees, exact_term, read_term, series_term
+from rules.terms import COMBINATIONS, SeriesTerm, agrees, exact_term, read_term, series_term, vague
 
 CID_4, CID_4030, CID_4031 = 4, 4030, 4031
 
@@ -194,7 +194,12 @@ def test_any_set_gets_a_legal_value(extents: dict[str, float]) -> None:
         ("416949008", "ABDOMENPELVIS"), ("69536005", "HEAD"), ("T-D1100", "HEAD"), ("T-D3000", "CHEST"),
         ("T-D4000", "ABDOMEN"), ("T-D6000", "PELVIS"), ("T-11501", "CSPINE"), ("LUMBAR SPINE", "LSPINE"),
         ("CERVICAL SPINE", "CSPINE"), ("KNEE\0", "KNEE"), (" CHEST ", "CHEST"),
-        ("CHEST W CONTRAST", "CHEST"),
+        ("CHEST W CONTRAST", "CHEST"), ("CT THORAX W CNT", "CHEST"), ("CTA CHEST", "CHEST"),
+        ("J BRZUSZNA", "ABDOMEN"), ("KL_PIERSIOWA", "CHEST"), ("C_A_P", "CHESTABDPELVIS"),
+        ("CHSTABDPELV", "CHESTABDPELVIS"), ("CHEST_ABDO_PELVI", "CHESTABDPELVIS"), ("ABDPL", "ABDOMENPELVIS"),
+        ("BRAIN W/WO", "BRAIN"), ("PORT CHEST", "CHEST"), ("AP PORTABLE CHE", "CHEST"),
+        ("FOOT_ANKLE", "FOOT"), ("LUMBO-SACRAL SP", "LSSPINE"), ("KNÄ", "KNEE"), ("BÄCKEN", "PELVIS"),
+        ("MÓZG", "BRAIN"), ("ŁOKIEĆ", "ELBOW"), ("HOOFD", "HEAD"), ("DİZ", "KNEE"),
     ],
 )  # fmt: skip
 def test_spellings_of_practice(text: str, term: str) -> None:
@@ -227,6 +232,24 @@ def test_what_says_nothing_is_not_guessed(text: str | None) -> None:
 def test_agreement(text: str, term: str | None, right: bool) -> None:
     """Equal and finer terms agree, coarser, partial and other ones do not."""
     assert agrees(text, term) is right
+
+
+@pytest.mark.parametrize(
+    ("text", "term", "is_vague"),
+    [
+        ("EXTREMITY", "KNEE", True), ("EXTREMITAET", "UPPERLIMB", True), ("LEG", "FOOT", True),
+        ("UP_EXM", "HAND", True), ("WHOLEBODY", "KNEE", True), ("SPINE", "LSPINE", True),
+        ("PARTIALBODY", "CHEST", True), ("UNKNOWN", "HEAD", True), ("LEFT", "KNEE", True),
+        ("???", "KNEE", True), ("EXTREMITY", "CHEST", False), ("WHOLEBODY", "CHESTABDPELVIS", False),
+        ("LEG", "HAND", False),
+        ("KNEE", "KNEE", False), ("CHEST", "KNEE", False), ("CHESTX", "KNEE", False), ("", "KNEE", False),
+        (None, "KNEE", False), ("EXTREMITY", None, False), ("頭部", "KNEE", False),
+    ],
+)  # fmt: skip
+def test_vague_is_not_wrong(text: str | None, term: str | None, is_vague: bool) -> None:
+    """What names nothing or blurs the verdict loses nothing when it is replaced; what is wrong does."""
+    assert vague(text, term) is is_vague
+    assert not (is_vague and agrees(text, term))
 
 
 def test_terms_of_the_tables_are_defined_terms() -> None:
