@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, exists, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from db.moves import PENDING, insert_unless_there, lock_series, move, settle
@@ -36,8 +36,9 @@ _WORK = (
     Instance.region.label("image_region"),
     Series.weights_digest,
     Series.software_version,
+    Instance.frames,
 )
-"""The columns of a DeliveryWork, by their names."""
+"""The columns of a DeliveryWork, by their names; of the frames it has the regions alone."""
 
 
 def create(
@@ -84,9 +85,16 @@ def due(session: Session, destination: str, now: datetime, limit: int) -> tuple[
         .limit(limit)
     )
     by_series: dict[int, list[DeliveryWork]] = {}
-    for work in (DeliveryWork(**row) for row in rows.mappings()):
+    for work in map(_work, rows.mappings()):
         by_series.setdefault(work.series_id, []).append(work)
     return tuple(work for together in by_series.values() for work in together)
+
+
+def _work(row: RowMapping) -> DeliveryWork:
+    regions = tuple(frame["region"] for frame in row["frames"] or ())
+    return DeliveryWork(
+        **{name: value for name, value in row.items() if name != "frames"}, frame_regions=regions
+    )
 
 
 def next_due_at(session: Session, destination: str) -> datetime | None:

@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.moves import PENDING
+from db.records import FrameResult
 from db.rows import DeliverySummary, InstanceSummary, delivery_summaries, instance_summaries, spans
 from db.states import STORED
 from db.tables import Delivery, Instance, Series, SpanRow
@@ -87,7 +88,10 @@ class SeriesRow:
 
 @dataclass(frozen=True, slots=True)
 class ImageRow:
-    """One file of a series, and what was found in it; `judged` is False for a late instance."""
+    """One file of a series, and what was found in it; `judged` is False for a late instance.
+
+    `frames` has one result for each frame of a multi-frame object that was looked into.
+    """
 
     sop_instance_uid: str
     sop_class_uid: str
@@ -102,6 +106,7 @@ class ImageRow:
     confidence: float | None
     position_mm: float | None
     reason: str | None
+    frames: tuple[FrameResult, ...]
 
 
 _PARTS = frozenset({"series_id", "flags", "spans", "deliveries", *InstanceSummary.__dataclass_fields__})
@@ -143,7 +148,10 @@ def image_rows(session: Session, series_id: int) -> list[ImageRow]:
         .where(Instance.series_id == series_id)
         .order_by(Instance.position_mm.asc().nulls_last(), Instance.id)
     )
-    return [ImageRow(**row) for row in rows.mappings()]
+    return [
+        ImageRow(**{**row, "frames": tuple(FrameResult(**frame) for frame in row["frames"] or ())})
+        for row in rows.mappings()
+    ]
 
 
 def counts_by_state(session: Session) -> dict[str, int]:

@@ -46,10 +46,21 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class FrameResult:
+    """What was found in one frame of a multi-frame object; the fields are those of an image."""
+
+    region: str | None
+    confidence: float | None
+    position_mm: float | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ImageResult:
     """What was found in one image; `reason` says why it was only passed on, None if it was classified.
 
-    `confidence` is 0..1, `position_mm` lies along the normal of the image plane, towards the head.
+    `confidence` is 0..1, `position_mm` lies along the normal of the image plane, towards the head. `frames`
+    has one result for each frame of a multi-frame object, in its order, and is empty for other images.
     """
 
     sop_instance_uid: str
@@ -57,6 +68,7 @@ class ImageResult:
     confidence: float | None
     position_mm: float | None
     reason: str | None
+    frames: tuple[FrameResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +89,7 @@ class DeliveryWork:
     Everything from `decided_at` on is stored once, with the verdict, so that each attempt makes the
     same bytes. `attempts` and `armed_at` count from the last time the delivery was (re-)armed; the age
     of a delivery is measured from `armed_at`. `term`, the code and `paired` are the series', `image_region`
-    is this image's region key.
+    is this image's region key, `frame_regions` those of its frames (empty where it has none).
     """
 
     delivery_id: int
@@ -98,3 +110,4 @@ class DeliveryWork:
     image_region: str | None
     weights_digest: str | None
     software_version: str
+    frame_regions: tuple[str | None, ...] = ()

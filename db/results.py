@@ -1,6 +1,7 @@
 """Results: storing what the worker found in a series, once, and creating the deliveries."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 
 from sqlalchemy import insert, select, update
@@ -96,6 +97,7 @@ def _store_images(session: Session, ids: dict[str, int], images: Sequence[ImageR
             "confidence": None if image.confidence is None else float(image.confidence),
             "position_mm": None if image.position_mm is None else float(image.position_mm),
             "reason": image.reason,
+            "frames": [asdict(frame) for frame in image.frames] or None,
         }
         for uid, image in found.items()
         if uid in ids

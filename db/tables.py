@@ -5,7 +5,7 @@ concurrent runners from doubling a series, an instance, a delivery or an attempt
 """
 
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     JSON,
@@ -93,7 +93,8 @@ class Instance(Base):
     """A file of a series, and what was found in it.
 
     `conflict` says why the file is kept but neither classified nor delivered; `judged` whether the
-    series' outcome spoke of it (a late instance is not judged).
+    series' outcome spoke of it (a late instance is not judged). `frames` holds what was found in each frame
+    of a multi-frame object, with the fields of a FrameResult.
     """
 
     __tablename__ = "instances"
@@ -123,6 +124,7 @@ class Instance(Base):
     confidence: Mapped[float | None] = mapped_column(Double)
     position_mm: Mapped[float | None] = mapped_column(Double)
     reason: Mapped[str | None] = mapped_column(CleanText)
+    frames: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class SpanRow(Base):

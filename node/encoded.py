@@ -6,7 +6,7 @@ every byte. Source: PS3.5 sections 6.2.2, 7.1, 7.5 and A.4.
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -109,11 +109,16 @@ def plain(data: Buffer, transfer_syntax_uid: str, cap_bytes: int) -> Buffer:
     return inflate(data, cap_bytes) if transfer_syntax_uid == DEFLATED else data
 
 
-def deflate(data: Buffer) -> bytes:
-    """Encode for the deflated transfer syntax, padded to even length (PS3.5 A.5)."""
+def deflate(pieces: Iterable[Buffer]) -> Iterator[bytes]:
+    """Encode the pieces of a data set for the deflated syntax, padded to even length (PS3.5 A.5)."""
     machine = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-    packed = machine.compress(data) + machine.flush()
-    return packed + b"\0" * (len(packed) % 2)
+    total = 0
+    for piece in pieces:
+        packed = machine.compress(piece)
+        total += len(packed)
+        yield packed
+    packed = machine.flush()
+    yield packed + b"\0" * ((total + len(packed)) % 2)
 
 
 def elements(data: Buffer, syntax: Syntax, start: int = 0, end: int | None = None) -> Iterator[Element]:
@@ -130,6 +135,26 @@ def elements(data: Buffer, syntax: Syntax, start: int = 0, end: int | None = Non
             raise EncodedError(f"an item stands outside of a sequence at byte {offset}")
         yield element
         offset = element.end
+
+
+def items(data: Buffer, owner: Element, syntax: Syntax) -> Iterator[Element]:
+    """Walk the items of a sequence, each as an element of the tag ITEM.
+
+    Raises EncodedError where something else stands among them or a length goes beyond the sequence.
+    """
+    offset, end = owner.value, owner.value_end
+    while offset < end:
+        tag, _, length, value = _header(data, offset, end, syntax)
+        if tag != ITEM:
+            raise EncodedError(f"{name(owner.tag)} holds {name(tag)} where an item belongs")
+        undefined = length == UNDEFINED
+        stop = _end_of_item(data, value, end, syntax, 1) if undefined else value + length
+        if stop > end:
+            raise EncodedError(
+                f"an item of {name(owner.tag)} declares {length} bytes but {end - value} are left"
+            )
+        yield Element(ITEM, b"", offset, value, stop, undefined)
+        offset = stop
 
 
 def name(tag: int) -> str:

@@ -7,7 +7,7 @@ from db.queries import Filters, SeriesRow, series_rows
 from db.records import Route
 from db.session import Database
 from node.clock import utc_now
-from node.coercion import Incoming, Term, action
+from node.coercion import Incoming, Term, action_for
 from node.config import Config
 
 
@@ -31,4 +31,4 @@ def resend(
 def _action(config: Config, row: SeriesRow, name: str) -> str:
     incoming = Incoming(frozenset({row.incoming_body_part}), frozenset({row.incoming_laterality}))
     term = None if row.term is None else Term(row.term, row.paired, row.confidence or 0.0)
-    return action(config.destination(name).relabel, incoming, term, config.relabel)
+    return action_for(config.destination(name), incoming, term, config.relabel)

@@ -21,7 +21,7 @@ from model.read import Image, ImageHeader, NotDicomError, UndecodableError, read
 from node import log as logs
 from node import version
 from node.clock import utc_now
-from node.coercion import Incoming, Term, action, remarks
+from node.coercion import Incoming, Term, action_for, remarks
 from node.config import Config
 from node.relabel import read_incoming
 from node.spool import Spool
@@ -79,7 +79,7 @@ def classify_series(
         flags = (*outcome.verdict.flags, *remarks(incoming, term))
         outcome = replace(outcome, verdict=replace(outcome.verdict, flags=flags))
     routes = [
-        Route(destination.name, action(destination.relabel, incoming, term, config.relabel))
+        Route(destination.name, action_for(destination, incoming, term, config.relabel))
         for destination in config.forwarded
     ]
     with database.session() as session:

@@ -16,7 +16,7 @@ from model.regions import REGIONS, Region
 from node.relabel import write_copy
 from tests.builders import Recipe, blob, real_images, real_series, write
 from tests.harness import command, free_port, make_node, running, storescu, wait_until
-from tests.node.test_relabel import MODIFIER, WORK
+from tests.relabelled import MODIFIER, WORK
 
 ACCEPTED = (
     "Unrecognized defined term <",  # its list of terms is older than Table L-1

@@ -17,12 +17,13 @@ from node.coercion import RELABELLED_MODALITIES
 from node.config import Destination, Receive, Relabel, Retry
 from node.encoded import MAXIMUM_DEPTH, name
 from node.part10 import IMPLEMENTATION_CLASS_UID
-from node.relabel import DIGITAL_SIGNATURES, IMAGE_LATERALITY, write_copy
+from node.relabel import write_copy
 from node.scu import MAXIMUM_CONTEXTS, MAXIMUM_PDU_BYTES
+from node.tags import DIGITAL_SIGNATURES, IMAGE_LATERALITY
 from node.version import VERSION
 from rules.terms import COMBINATIONS, LOWER_LIMB, PELVIS_LEGS, UPPER_LIMB, WHOLE_BODY, SeriesTerm
 from tests.builders import Recipe, write
-from tests.node.test_relabel import MODIFIER, WORK
+from tests.relabelled import MODIFIER, WORK
 
 TEXT = (Path(__file__).parents[1] / "CONFORMANCE.md").read_text(encoding="utf-8")
 SENTENCES = " ".join(TEXT.split())
