@@ -17,6 +17,7 @@ from rules.smooth import smooth_25mm
 from rules.state import Rule, State
 from rules.terms import SeriesTerm
 from rules.verdict import Evidence, Span, Verdict
+from rules.votes import votes
 
 RULES: Final[dict[str, Rule]] = {
     "abdomen_chest": abdomen_chest,
@@ -25,6 +26,7 @@ RULES: Final[dict[str, Rule]] = {
     "smooth": smooth,
     "smooth_25mm": smooth_25mm,
     "doubt": doubt,
+    "votes": votes,
     "order": order,
 }
 """Every rule by its name in the configuration: the paper's four in its order, then those beyond."""
@@ -104,6 +106,7 @@ def _start(evidence: Evidence) -> tuple[NDArray[np.intp], State]:
         normals=None if evidence.normals is None else evidence.normals[sequence],
         energy=None if evidence.energy is None else evidence.energy[sequence].astype(np.float64),
         maximum_energy=evidence.maximum_energy,
+        votes=evidence.votes,
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.regions import UNKNOWN
+from rules.verdict import Vote
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class State:
     like nothing the network was trained on; `energy` (n,) and `maximum_energy` are what that is
     judged by (rules/doubt.py), None where the weights do not say. `fixed` (n,) are class indices that
     a rule has decided on, -1 for unknown; without it an image has the class with the highest score.
-    `flags` are remarks for the reviewer.
+    `votes` are what other series say (rules/votes.py). `flags` are remarks for the reviewer.
     """
 
     classes: tuple[str, ...]
@@ -29,6 +30,7 @@ class State:
     maximum_energy: float | None = None
     foreign: NDArray[np.bool_] | None = None
     fixed: NDArray[np.intp] | None = None
+    votes: tuple[Vote, ...] = ()
     flags: tuple[str, ...] = ()
 
     @property

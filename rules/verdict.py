@@ -9,13 +9,26 @@ from model.regions import Code
 
 
 @dataclass(frozen=True)
+class Vote:
+    """What was decided of another series: regions and confidences (0..1) of n images.
+
+    `positions_mm` (n,) are along the same axis as those of the series that is decided.
+    """
+
+    positions_mm: NDArray[np.float64]
+    regions: tuple[str, ...]
+    confidences: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Evidence:
     """The network's outputs for the classified images of one series, in any order.
 
     `probabilities` is float32 (n, k), k in the order of `classes`; `positions_mm` is float64 (n,),
     along the normal of the image plane, towards the head, None where they are not known. `normals`
     (n, 3) are the unit normals of the image planes. `energy` float32 (n,) says how foreign each image
-    looks, more being more, and `maximum_energy` from where on that is doubted (rules/doubt.py).
+    looks, more being more, and `maximum_energy` from where on that is doubted (rules/doubt.py). `votes`
+    are what other series of the same Frame of Reference show.
     """
 
     classes: tuple[str, ...]
@@ -24,6 +37,7 @@ class Evidence:
     normals: NDArray[np.float64] | None = None
     energy: NDArray[np.float32] | None = None
     maximum_energy: float | None = None
+    votes: tuple[Vote, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.probabilities)

@@ -40,11 +40,12 @@ class Simulated:
     truth: tuple[str, ...]
 
 
-def simulated(seed: int, noise: float = 1.3) -> Simulated:
+def simulated(seed: int, noise: float = 1.3, look: int = 0) -> Simulated:
     """Draw a newborn to a tall adult, a range of the body, a spacing, and a network right on 92 % of images.
 
     Its mistakes are correlated over 12 mm and within the series, likelier near a border and between
-    an arm and a leg; one image in a hundred is nonsense.
+    an arm and a leg; one image in a hundred is nonsense. Another `look` is another series of the same
+    body and range with mistakes of its own.
     """
     rng = np.random.default_rng(seed)
     chain: tuple[str, ...] = (TRUNK, SPINE_CHAIN, ARM_CHAIN)[int(rng.choice(3, p=[0.62, 0.18, 0.2]))]
@@ -57,7 +58,7 @@ def simulated(seed: int, noise: float = 1.3) -> Simulated:
     bottom = borders[last + 1] - rng.uniform(0, 0.7) * lengths[last]
     depth = np.arange(top, max(bottom, top + 20), rng.choice([1.0, 2.0, 3.0, 5.0, 8.0]))
     truth = [chain[min(int(np.searchsorted(borders, d, side="right")) - 1, len(chain) - 1)] for d in depth]
-    logits = _logits(chain, borders, depth, noise, rng)
+    logits = _logits(chain, borders, depth, noise, np.random.default_rng((seed, look)))
     scores = np.exp(logits - logits.max(axis=1, keepdims=True))
     scores /= scores.sum(axis=1, keepdims=True)
     return Simulated(State(CT_CLASSES, scores[::-1], (depth[-1] - depth)[::-1]), tuple(truth[::-1]))
