@@ -8,11 +8,11 @@ import numpy as np
 from model.training.stages import NETWORK, Decided, SeriesOutput, Stage
 from node.config import Config
 from rules.decide import decide, expanded
+from rules.ladder import LADDER
 from rules.verdict import Evidence
 
 STAGES: Final = {
-    "paper": ("after the paper's rules", ("paper",)),
-    "order": ("ordered decoder", ("order",)),
+    rung.name: (rung.title, rung.rules) for rung in LADDER if rung.rules and not rung.needs_votes
 }
 """What is judged beside the network alone: name, title, rules."""
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from model.regions import ABDOMEN_CHEST, CLASSES, CT_CLASSES, MR_CLASSES, UNKNOWN
 from rules.decide import GROUPS, RULES, check, decide, expanded
+from rules.ladder import LADDER
 from rules.paper import PAPER
 from rules.verdict import Evidence
 
@@ -255,3 +256,13 @@ def test_the_reversed_series_gives_the_mirrored_verdict(drawn: Evidence) -> None
     verdict, reverse = decide(drawn, PAPER, 0.2), decide(mirrored, PAPER, 0.2)
     assert reverse.regions == verdict.regions[::-1]
     assert (reverse.term, reverse.rule) == (verdict.term, verdict.rule)
+
+
+def test_every_rung_of_the_ladder_is_a_legal_list_of_rules() -> None:
+    """What is measured side by side can be configured, under unique names, and ends in all rules."""
+    for rung in LADDER:
+        check(rung.rules)
+        assert ("votes" in rung.rules) == rung.needs_votes
+    names = [rung.name for rung in LADDER]
+    assert names[:2] == ["argmax", "paper"]
+    assert len(set(names)) == len(names)
