@@ -4,7 +4,6 @@ Source: Raffy et al. 2023 and SPEC 6: accuracy of the incoming BodyPartExamined 
 text on the same series as the verdict.
 """
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,14 +22,13 @@ from model.training.report import Incoming
 from node import worker
 from node.config import PAPER_RULES, Config
 from rules.decide import decide
-from rules.terms import agrees, read_term, series_term
+from rules.description import Agreement, agreement, named_terms
+from rules.terms import agrees, series_term
 from rules.verdict import Evidence
 
 TEXTS: Final = ("StudyDescription", "SeriesDescription", "ProtocolName", "RequestedProcedureDescription",
                 "PerformedProcedureStepDescription")  # fmt: skip
 """Attributes in which the words of the procedure stand, the most general first."""
-_LONGEST: Final = 4
-"""Words of a body part at most."""
 
 
 def incoming(sample: Series, modality: str, config: Config, classifier: Classifier) -> Incoming:
@@ -42,7 +40,7 @@ def incoming(sample: Series, modality: str, config: Config, classifier: Classifi
     wanted = [sample.expected(index) for index in range(len(found))]
     expected = _expected(sample, modality, wanted, np.array([at for at, _ in found]))
     tag, text = headers[0].body_part, _texts(paths[0])
-    term = named_in(text)
+    told = telling(text)
     said = outcome.verdict.term if outcome.verdict else None
     scored = [(region, right) for (_, region), right in zip(found, wanted, strict=True) if right]
     return Incoming(
@@ -51,8 +49,8 @@ def incoming(sample: Series, modality: str, config: Config, classifier: Classifi
         tag=tag,
         tag_right=any(agrees(tag, one) for one in expected) if tag else None,
         text="; ".join(text),
-        text_term=term,
-        text_right=any(agrees(term, one) for one in expected) if term else None,
+        text_term=" + ".join(named_terms(told)) or None,
+        text_right=any(agreement(told, one) is Agreement.AGREES for one in expected) if told else None,
         node=said or "",
         node_right=any(agrees(said, one) for one in expected) if said else None,
         images=len(found),
@@ -96,13 +94,6 @@ def _texts(path: Path) -> tuple[str, ...]:
     return tuple(text for key in TEXTS if (text := str(ds.get(key, "") or "").strip()))
 
 
-def named_in(texts: Sequence[str]) -> str | None:
-    """Return the term that the first telling text names: the longest run of words that is a body part."""
-    for text in texts:
-        words = [word for word in re.split(r"[^0-9A-Za-z\u00c0-\u024f]+", text) if word]
-        for length in range(min(_LONGEST, len(words)), 0, -1):
-            for start in range(len(words) - length + 1):
-                term = read_term(" ".join(words[start : start + length])).term
-                if term is not None:
-                    return term
-    return None
+def telling(texts: Sequence[str]) -> str:
+    """Return the first text that names a body part, empty where none does."""
+    return next((text for text in texts if named_terms(text)), "")

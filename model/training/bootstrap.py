@@ -2,7 +2,8 @@
 
 Source: Raffy et al. 2023, Evaluation ("no image slices were closer than 10 mm", "one series per study
 (randomly selected at each sampling iteration)"). Slices of one person resemble each other and are no
-independent evidence; neighbouring slices of one series are nearly the same picture.
+independent evidence; neighbouring slices of one series are nearly the same picture. As the manifests
+name no studies, what one source holds of a subject counts as one study.
 
 A draw is a row of weights over the slices, so every measure of weighted slices can be resampled by one
 product of matrices, and two outcomes of the same slices are drawn alike (paired).
@@ -35,12 +36,14 @@ class Figure:
 
 @dataclass(frozen=True)
 class Places:
-    """Where n slices come from: the subject and the series of each, and its height in the series, in mm.
+    """Where n slices come from: subject, study and series of each, and its height in the series, in mm.
 
-    Images without a known height each stand for a series of their own.
+    Images without a known height each stand for a series of their own. A study is of one subject;
+    its name is its own, whatever the subject.
     """
 
     subjects: tuple[str, ...]
+    studies: tuple[str, ...]
     series: tuple[str, ...]
     positions_mm: tuple[float, ...]
 
@@ -49,8 +52,8 @@ class Places:
 class Draws:
     """Weights (draws, n) of n slices in each draw, all three from the same choice of series and slices.
 
-    `scaled` weighs what was kept of a patient up to all of the patient's slices, so that its mean over
-    the draws is the plain count of slices: intervals of the plain figures. `spaced` counts what was
+    `scaled` weighs what was kept of a study up to all of its slices, so that its mean over the draws is
+    the plain count of slices: intervals of the plain figures. `spaced` counts what was
     kept, as the paper does. `once` is `spaced` with each patient exactly once.
     """
 
@@ -73,44 +76,45 @@ def thinned(positions_mm: NDArray[np.float64], start: int) -> NDArray[np.intp]:
 
 @lru_cache(maxsize=16)
 def draw(places: Places, count: int = DRAWS, seed: int = 1) -> Draws:
-    """Draw `count` times. A slice is chosen at random from each patient; its series is the series kept.
+    """Draw `count` times. A slice is chosen at random from each study; its series is the series kept.
 
     The series is thinned from that slice on, upwards and downwards, so a long series is chosen more
     often than a short one and every phase of the thinning is as likely.
     """
     rng = np.random.default_rng(seed)
-    names, owner = np.unique(np.array(places.subjects), return_inverse=True)
-    plain, scaled = _kernels(places, owner)
-    order = np.argsort(owner, kind="stable")
-    sizes = np.bincount(owner, minlength=len(names))
+    patients, patient = np.unique(np.array(places.subjects), return_inverse=True)
+    keys = [f"{subject}\n{study}" for subject, study in zip(places.subjects, places.studies, strict=True)]
+    studies, study = np.unique(np.array(keys), return_inverse=True)
+    order = np.argsort(study, kind="stable")
+    sizes = np.bincount(study, minlength=len(studies))
     firsts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    seeds = order[firsts + (rng.random((count, len(names))) * sizes).astype(np.int64)]
-    times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=count)
-    rows = np.repeat(np.arange(count), len(names))
-    shape = count, len(places.subjects)
+    seeds = order[firsts + (rng.random((count, len(studies))) * sizes).astype(np.int64)]
+    n = len(patients)
+    times = rng.multinomial(n, np.full(n, 1 / n), size=count)[:, patient[order[firsts]]]
+    rows, shape = np.repeat(np.arange(count), len(studies)), (count, len(keys))
     drawn = csr_array((times.ravel().astype(np.float64), (rows, seeds.ravel())), shape=shape)
     drawn.eliminate_zeros()
     each = csr_array((np.ones(seeds.size), (rows, seeds.ravel())), shape=shape)
+    plain, scaled = _kernels(places, sizes[study])
     return Draws(drawn @ scaled, drawn @ plain, each @ plain)
 
 
-def _kernels(places: Places, owner: NDArray[np.intp]) -> tuple[csr_array[Any], csr_array[Any]]:
-    """Return (n, n): row j has the slices kept from start j, as 1 and scaled to all of the patient's."""
-    heights, series = np.array(places.positions_mm), np.array(places.series)
-    sizes = np.bincount(owner)
+def _kernels(places: Places, size: NDArray[np.intp]) -> tuple[csr_array[Any], csr_array[Any]]:
+    """Return (n, n): row j has the slices kept from start j, as 1 and scaled to `size`, that of its study."""
+    heights = np.array(places.positions_mm)
     starts: list[int] = []
     ends: list[NDArray[np.intp]] = []
-    for members in _grouped(series):
+    for members in _grouped(np.array(places.series)):
         ranked = members[np.argsort(heights[members], kind="stable")]
         for place, index in enumerate(ranked):
             starts.append(int(index))
             ends.append(ranked[thinned(heights[ranked], place)])
     lengths = np.array([len(end) for end in ends])
     rows, columns = np.repeat(starts, lengths), np.concatenate(ends)
-    share = np.repeat(sizes[owner[starts]] / lengths, lengths)
-    shape = len(heights), len(heights)
-    return csr_array((np.ones(len(rows)), (rows, columns)), shape=shape), csr_array(
-        (share, (rows, columns)), shape=shape
+    share, shape = np.repeat(size[starts] / lengths, lengths), (len(heights), len(heights))
+    return (
+        csr_array((np.ones(len(rows)), (rows, columns)), shape=shape),
+        csr_array((share, (rows, columns)), shape=shape),
     )
 
 

@@ -85,6 +85,7 @@ def _whole(one: Scored) -> str:
         ["macro sensitivity %", *(percent(f.macro["sensitivity"]) for f in stages)],
         ["macro F1 %", *(percent(f.macro["f1"]) for f in stages)],
         ["region neither theirs nor adjacent %", *(percent(f.non_adjacent) for f in stages)],
+        ["unknown %", *(f"{100 * f.unknown:.1f}" for f in stages)],
         ["expected calibration error %", *(f"{100 * f.calibration_error:.1f}" for f in stages)],
         *_series(one.stages),
         *_gains(one.stages),
@@ -117,11 +118,11 @@ def _gains(stages: Sequence[StageReport]) -> list[list[object]]:
 
 
 def _regions(one: Scored) -> str:
-    """Return the table of regions: sensitivity of each stage, specificity and F1 of the last."""
-    stages = [stage.figures for stage in one.stages]
-    last = one.stages[-1].title if len(one.stages) > 1 else ""
-    behind = f" {last}" if last else ""
-    heads = ["region", "slices", "subjects", *(f"sensitivity % {stage.title}" for stage in one.stages),
+    """Return the table of regions: sensitivity of the first and the last stage, the rest of the last."""
+    ends = (one.stages[0], one.stages[-1]) if len(one.stages) > 1 else one.stages
+    stages = [stage.figures for stage in ends]
+    behind = f" {ends[-1].title}" if len(ends) > 1 else ""
+    heads = ["region", "slices", "subjects", *(f"sensitivity % {stage.title}" for stage in ends),
              f"specificity %{behind}", f"F1 %{behind}"]  # fmt: skip
     rows = [
         [row.region, row.slices, row.subjects, *(percent(f.regions[i].sensitivity) for f in stages),

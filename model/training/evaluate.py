@@ -26,6 +26,9 @@ from model.training.stages import Decided, Stage
 FitEnergy = Callable[[NDArray[np.float64], Sequence[str]], float]
 """Finds the largest energy that counts as known, of the energies (n,) of known images and their subjects."""
 
+PRINCIPAL: Final = ("network", "paper", "order")
+"""Stages that are shown in full; of the others the summary is. The last one always is."""
+
 MISTAKES: Final = 24
 PER_SUBJECT: Final = 3
 """Mistakes that are shown, and of one subject at most."""
@@ -77,6 +80,11 @@ class Scored:
     sources: dict[str, tuple[int, int]]
     stages: tuple[StageReport, ...]
 
+    @property
+    def principal(self) -> tuple[StageReport, ...]:
+        """The stages that are shown in full."""
+        return tuple(one for one in self.stages if one.name in PRINCIPAL or one is self.stages[-1])
+
 
 def judge(network: Network, part: Part, stages: Sequence[Stage]) -> tuple[Judged, ...]:
     """Return what each stage says of a part. Raises ValueError where it has no labelled slice."""
@@ -104,6 +112,7 @@ def outcome(modality: str, cases: Sequence[Case], decided: Sequence[Decided], st
         tuple(case.also for case, _, _ in places),
         Places(
             tuple(case.subject for case, _, _ in places),
+            tuple(case.source for case, _, _ in places),
             tuple(case.name for case, _, _ in places),
             tuple(0.0 if c.positions_mm is None else float(c.positions_mm[i]) for c, _, i in places),
         ),

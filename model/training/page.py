@@ -80,17 +80,18 @@ def render(report: Report, pictures: Pictures) -> str:
 def _part(report: Report, part: Scored) -> dict[str, Any]:
     """Return what the template shows of one part beside its figures."""
     drawings = {
-        "regions": plots.regions(part.stages),
-        "reliability": plots.reliability(part.stages),
-        "coverage": plots.coverage(part.stages),
+        "regions": plots.regions(part.principal),
+        "reliability": plots.reliability(part.principal),
+        "coverage": plots.coverage(part.principal),
     }
     return {
         "scored": part,
         "last": part.stages[-1],
+        "shown": part.principal,
         "absent": absent(part.stages[0].figures, report.classes),
-        "matrices": [matrix(stage, report.classes) for stage in part.stages],
+        "matrices": [matrix(stage, report.classes) for stage in part.principal],
         "confusions": confusions(part.stages[-1], report.classes),
-        "at_minimum": [at_confidence(stage, report.minimum_confidence) for stage in part.stages],
+        "at_minimum": [at_confidence(stage, report.minimum_confidence) for stage in part.principal],
         **drawings,
     }
 

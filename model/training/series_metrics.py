@@ -27,6 +27,7 @@ class Boundary:
 
     case: str
     subject: str
+    source: str
     below: str
     above: str
     middle_mm: float
@@ -78,6 +79,7 @@ def series_figures(
     exact, false = zip(*(_sets(case, regions, resolves) for case, regions in judged), strict=True)
     places = Places(
         tuple(case.subject for case, _ in judged),
+        tuple(case.source for case, _ in judged),
         tuple(case.name for case, _ in judged),
         (0.0,) * len(judged),
     )
@@ -116,7 +118,9 @@ def boundaries(case: Case, regions: tuple[str, ...]) -> tuple[Boundary, ...]:
         at = change_mm(heights[first : last + 1], regions[first : last + 1], below, above)
         error = max(0.0, abs(at - (low + high) / 2) - (high - low) / 2) if np.isfinite(at) else np.nan
         found.append(
-            Boundary(case.name, case.subject, below, above, (low + high) / 2, high - low, float(error))
+            Boundary(
+                case.name, case.subject, case.source, below, above, (low + high) / 2, high - low, float(error)
+            )
         )
     return tuple(found)
 
@@ -168,6 +172,7 @@ def _summary(name: str, found: Sequence[Boundary]) -> BoundaryFigures:
     errors = np.array([one.error_mm for one in known])
     places = Places(
         tuple(one.subject for one in known),
+        tuple(one.source for one in known),
         tuple(one.case for one in known),
         tuple(one.middle_mm for one in known),
     )

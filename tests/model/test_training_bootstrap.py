@@ -9,7 +9,10 @@ from model.training.bootstrap import APART_MM, Places, draw, mean, thinned
 
 
 def places(*series: tuple[str, int, float], images: tuple[str, ...] = ()) -> Places:
-    """Return series of (subject, slices, spacing in mm), and single images of these subjects."""
+    """Return series of (subject, slices, spacing in mm), and single images of these subjects.
+
+    A subject is "name" or "name/study".
+    """
     subjects, names, heights = [], [], []
     for number, (subject, count, spacing_mm) in enumerate(series):
         subjects += [subject] * count
@@ -19,7 +22,8 @@ def places(*series: tuple[str, int, float], images: tuple[str, ...] = ()) -> Pla
         subjects.append(subject)
         names.append(f"image {number}")
         heights.append(0.0)
-    return Places(tuple(subjects), tuple(names), tuple(heights))
+    people = tuple(name.split("/")[0] for name in subjects)
+    return Places(people, tuple(subjects), tuple(names), tuple(heights))
 
 
 STEPS = st.lists(st.floats(0.0, 25.0), min_size=0, max_size=40)
@@ -47,6 +51,16 @@ def test_draws_hold_one_series_of_a_patient_and_slices_apart() -> None:
             kept = np.flatnonzero((row > 0) & (subjects == subject))
             assert len(set(series[kept])) <= 1
             assert (np.diff(np.sort(heights[kept])) >= APART_MM - 1e-5).all()
+
+
+def test_studies_of_a_patient_come_together() -> None:
+    """Of each study of a patient one series is drawn, and all of the patient's studies or none."""
+    drawn = draw(places(("a/1", 12, 10.0), ("a/2", 6, 10.0), ("a/2", 4, 10.0), ("b", 9, 10.0)), 500)
+    for row in drawn.scaled.toarray():
+        times = row[:12]
+        assert row[12:22].sum() == pytest.approx(10 * times[0])
+        assert (row[12:18].sum() == 0) or (row[18:22].sum() == 0)
+        assert times.sum() + row[12:22].sum() + row[22:].sum() == pytest.approx(22 * times[0] + 9 * row[22])
 
 
 def test_draws_are_over_patients() -> None:

@@ -21,7 +21,7 @@ def outcome(*cases: tuple[str, str, str], confidence: float = 0.8) -> Outcome:
         tuple(case[2] for case in cases),
         np.full(len(cases), confidence),
         ("",) * len(cases),
-        Places(tuple(case[0] for case in cases), names, (0.0,) * len(cases)),
+        Places(tuple(case[0] for case in cases), ("s",) * len(cases), names, (0.0,) * len(cases)),
     )
 
 

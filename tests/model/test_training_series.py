@@ -136,7 +136,7 @@ def test_a_table_without_wrong_slices_has_no_association() -> None:
 def test_association_is_found_and_its_absence_too() -> None:
     """A factor that decides over right and wrong has V near 1; one that does not, a large p."""
     n = 60
-    where = Places(tuple(f"s{i}" for i in range(n)), tuple(f"i{i}" for i in range(n)), (0.0,) * n)
+    where = Places(tuple(f"s{i}" for i in range(n)), ("s",) * n, tuple(f"i{i}" for i in range(n)), (0.0,) * n)
     right = np.arange(n) % 2 == 0
     strong = association("f", ["yes" if ok else "no" for ok in right], right, where)
     weak = association("f", ["yes" if i % 4 < 2 else "no" for i in range(n)], right, where)
@@ -150,7 +150,7 @@ def test_association_is_found_and_its_absence_too() -> None:
 
 def test_factors_with_one_value_are_left_out() -> None:
     """Nothing can be associated with what does not vary."""
-    where = Places(("a", "b"), ("x", "y"), (0.0, 0.0))
+    where = Places(("a", "b"), ("s", "s"), ("x", "y"), (0.0, 0.0))
     found = all_associations([{"f": "1", "g": "1"}, {"f": "1", "g": "2"}], np.array([True, False]), where)
     assert [one.factor for one in found] == ["g"]
 
