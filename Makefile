@@ -47,8 +47,8 @@ format: $(VENV)/dev ## format the code
 bench: $(VENV)/dev peers ## measure against dcmtk and write BENCHMARKS.md
 	$(BIN)/python -m tests.bench
 
-train: $(VENV)/dev ## train a network: make train MODALITY=CT DATA=../shared/data
-	$(BIN)/python -m model.training.train --modality $(MODALITY) --data $(DATA)
+train: $(VENV)/dev ## train the network of a modality into runs/: make train MODALITY=CT DATA=../shared/data
+	$(BIN)/bodytag train --config model/training/runs/$(shell echo $(MODALITY) | tr A-Z a-z).yaml --data $(DATA)
 
 evaluate: $(VENV)/dev ## evaluate the shipped weights: make evaluate MODALITY=CT
 	$(BIN)/python -m model.training.evaluate --modality $(MODALITY) --data $(DATA)

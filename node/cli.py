@@ -12,7 +12,7 @@ import typer
 from db.session import migrate
 from model.weights_file import WeightsError
 from model.weights_file import load as load_weights
-from node import cli_peers, cli_results, log
+from node import cli_evaluate, cli_peers, cli_results, cli_training, log
 from node.cli_options import ConfigOption, JsonOption, sentences
 from node.config import Config, ConfigError, load
 from node.service import serve as run_node
@@ -33,6 +33,8 @@ app.command()(cli_peers.echo)
 app.command()(cli_results.classify)
 app.command()(cli_results.query)
 app.command()(cli_results.resend)
+app.command()(cli_training.train)
+app.command()(cli_evaluate.evaluate)
 
 _FLUSH_TIMEOUT_S: Final = 10.0
 

@@ -1,160 +1,180 @@
-"""Trains the CT or the MR model and writes its weights and card.
+"""Trains a network as one configuration file says: `bodytag train --config RUN.yaml`.
 
-    python -m model.training.train --modality CT
-
-Batches are made in their own process, so that both keep the cores busy. The last weights count: no
-checkpoint is chosen by its score, so validation stays unseen but for the temperature.
+In the run's folder: a checkpoint while it lasts, event files for TensorBoard, the split of the user's
+own subjects, and in the end the weights with their card and the run's record. A run that was stopped,
+or killed, goes on from its checkpoint.
 """
 
-import argparse
-import logging
-import multiprocessing
+import fcntl
+import json
+import signal
 import time
-from dataclasses import dataclass, replace
-from multiprocessing.queues import Queue
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
+from rich.console import Console
 
-from model.networks import NETWORKS, SMALL, Definition, build, default
-from model.preprocess import BODY, PREPROCESSINGS
-from model.regions import CLASSES
-from model.training import split
-from model.training.data import DATA
-from model.training.sampler import Sampler, make_pool
-from model.weights_file import load, restore, save
+from model.training import checkpoint, folder, split, watch
+from model.training.checkpoint import Checkpoint
+from model.training.data import read_manifest
+from model.training.fit import Network, State, Stopped, fit, progress
+from model.training.record import leg, made_of, record
+from model.training.run import Run, RunError
+from model.training.supply import Order, Supply
+from model.weights_file import save
 
-Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
-WEIGHTS = Path(__file__).parents[1] / "weights"
-log = logging.getLogger("train")
+RECORD: Final = "run.json"
+SPLIT: Final = "split.json"
+LOCK: Final = "lock"
+CHECKPOINT_S: Final = 180.0
+"""A kill costs no more than so much of a run."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """One training run. `minutes` ends it early, with the learning rate brought to its end in time."""
+class Trained:
+    """Where the weights of a finished run lie, and whether it was finished before."""
 
-    modality: str
-    network: str = SMALL
-    steps: int = 2400
-    batch: int = 64
-    rate: float = 2e-3
-    decay: float = 5e-2
-    smoothing: float = 0.05
-    minutes: float = 0.0
-    seed: int = 1
-    data: Path = DATA
-    out: Path = WEIGHTS
-    start: Path | None = None
-    preprocessing: str = BODY
-
-    @property
-    def definition(self) -> Definition:
-        """What is trained: the network that training starts from, or the named one from scratch."""
-        if self.start is not None:
-            return replace(load(self.start).definition, preprocessing=self.preprocessing)
-        return replace(default(self.network, CLASSES[self.modality]), preprocessing=self.preprocessing)
+    weights: Path
+    before: bool
 
 
-def progress(plan: Plan, step: int, seconds: float) -> float:
-    """Return how much of the plan is done, 0..1, by steps or by time, whichever is further."""
-    by_time = seconds / (60.0 * plan.minutes) if plan.minutes else 0.0
-    return min(1.0, max(step / plan.steps, by_time))
+def train(run: Run, console: Console, fresh: bool = False) -> Trained:
+    """Train, or go on where the run stopped unless `fresh`.
+
+    Raises RunError, FolderError, WeightsError or OSError with one sentence, and Stopped on SIGTERM or
+    Ctrl-C once a checkpoint is written.
+    """
+    definition = run.definition()
+    _check_sources(run)
+    found = [folder.scan(each.folder, each.table, run.modality) for each in run.folders]
+    scanned = [series for each in found for series in each]
+    divided = folder.divide(scanned)
+    order = Order(run, definition, folder.training(scanned, divided))
+    of = json.loads(json.dumps(made_of(run, definition, scanned)))
+    weights = run.out / f"{run.modality.lower()}.npz"
+    with _alone(run.out):
+        if fresh:
+            _forget(run.out)
+        elif (run.out / RECORD).exists() and weights.exists():
+            _same(json.loads((run.out / RECORD).read_text(encoding="utf-8")), of, run.out)
+            return Trained(weights, before=True)
+        kept = checkpoint.read(run.out)
+        if kept is not None:
+            _same(kept.of["run"], of, run.out)
+        if run.folders:
+            split.write(divided, run.out / SPLIT)
+        _train(order, of, kept, weights, console)
+    return Trained(weights, before=False)
 
 
-def rate_at(plan: Plan, done: float) -> float:
-    """Return the learning rate: a short linear rise, then half a cosine down to a hundredth."""
-    if done < 0.03:
-        return plan.rate * (0.1 + 0.9 * done / 0.03)
-    return plan.rate * (0.01 + 0.99 * 0.5 * (1.0 + float(np.cos(np.pi * (done - 0.03) / 0.97))))
+def _train(
+    order: Order, of: dict[str, Any], kept: Checkpoint | None, weights: Path, console: Console
+) -> None:
+    run = order.run
+    network, state, legs = Network(run, order.definition), State(), []
+    if kept is not None:
+        network.put_back(kept.arrays)
+        state, legs = kept.state, list(kept.of["legs"])
+        print(f"goes on from step {state.step}", flush=True)
+    legs.append(leg(state.step))
 
+    def keep(state: State) -> None:
+        checkpoint.write(run.out, Checkpoint(state, tuple(network.arrays()), {"run": of, "legs": legs}))
 
-def supply(plan: Plan, queue: "Queue[Batch]") -> None:
-    """Fill the queue with batches for ever; runs in its own process, without TensorFlow."""
-    import cv2
-
-    cv2.setNumThreads(1)
-    definition = plan.definition
-    pool = make_pool(plan.data, plan.modality, definition.classes, split.read())
-    sampler = Sampler(pool, definition.size, plan.seed, definition.preprocessing)
-    while True:
-        images, targets = sampler.batch(plan.batch)
-        queue.put((np.repeat(images, definition.channels, axis=3), targets))
-
-
-def fit(plan: Plan, queue: "Queue[Batch]") -> Any:
-    """Train the plan's network on the batches of `queue` and return it."""
-    import keras
-
-    keras.utils.set_random_seed(plan.seed)
-    model = build(plan.definition) if plan.start is None else restore(plan.start, load(plan.start))
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=plan.smoothing)
-    model.compile(
-        keras.optimizers.AdamW(plan.rate, weight_decay=plan.decay, clipnorm=1.0), loss, metrics=["accuracy"]
-    )
-    start, done = time.monotonic(), 0.0
-    history: list[tuple[float, float]] = []
-    while done < 1.0:
-        images, targets = queue.get(timeout=300)
-        model.optimizer.learning_rate = rate_at(plan, done)
-        loss_here, right = model.train_on_batch(images, targets)
-        history.append((float(loss_here), float(right)))
-        seconds = time.monotonic() - start
-        done = progress(plan, len(history), seconds)
-        if len(history) % 50 == 0 or done >= 1.0:
-            mean = np.mean(history[-50:], axis=0)
-            log.info("step %d loss %.3f accuracy %.3f, %.0f s", len(history), mean[0], mean[1], seconds)
-    return model
-
-
-def train(plan: Plan) -> Path:
-    """Run a plan and return the path of the weights it wrote."""
-    context = multiprocessing.get_context("spawn")
-    queue: Queue[Batch] = context.Queue(maxsize=6)
-    supplier = context.Process(target=supply, args=(plan, queue), daemon=True)
-    supplier.start()
     try:
-        model = fit(plan, queue)
+        state = _loop(order, network, state, keep, console)
+    except Stopped as stopped:
+        if stopped.state.step:
+            keep(stopped.state)
+        raise
+    model = network.finish()
+    written = record(run, of, state, legs)
+    card = {"modality": run.modality, "temperature": 1.0, "training": written}
+    save(weights, model, order.definition, card)
+    (run.out / RECORD).write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
+    (run.out / checkpoint.NAME).unlink(missing_ok=True)
+
+
+def _loop(
+    order: Order, network: Network, state: State, keep: Callable[[State], None], console: Console
+) -> State:
+    """Train to the end with everything round it: supply, signals, watchers, a checkpoint now and then."""
+    run, kept_s = order.run, time.monotonic()
+    with (
+        _signals() as stopped,
+        Supply(order, state.step) as supply,
+        watch.watching(run, state, console) as show,
+    ):
+
+        def after(state: State, rate: float) -> None:
+            nonlocal kept_s
+            show(state, rate, progress(run, state.step, state.seconds))
+            if time.monotonic() - kept_s > CHECKPOINT_S:
+                keep(state)
+                kept_s = time.monotonic()
+
+        return fit(run, network, state, lambda step: supply.get(step, stopped), after)
+
+
+@contextmanager
+def _signals() -> Iterator[Callable[[], bool]]:
+    """Note SIGTERM and Ctrl-C; give the question whether one came. A second one ends at once."""
+    came: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+        signal.signal(number, before[signal.Signals(number)])
+
+    for number in before:
+        signal.signal(number, note)
+    try:
+        yield lambda: bool(came)
     finally:
-        supplier.terminate()
-        supplier.join()
-    training = {"network": plan.network, "steps": int(model.optimizer.iterations), "batch": plan.batch,
-                "rate": plan.rate, "preprocessing": plan.preprocessing, "seed": plan.seed,
-                "before": before(plan.start)}  # fmt: skip
-    path = plan.out / f"{plan.modality.lower()}.npz"
-    save(path, model, plan.definition, {"modality": plan.modality, "temperature": 1.0, "training": training})
-    return path
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def before(start: Path | None) -> object:
-    """Return how the weights that training starts from were trained themselves, None from scratch."""
-    return None if start is None else load(start).card.get("training")
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Make the run's folder, and hold it: two runs in one would destroy each other's checkpoint."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / LOCK).open("w", encoding="ascii") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunError(f"another run is going on in {out}") from error
+        yield
 
 
-def arguments() -> Plan:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(description="train the CT or the MR model")
-    parser.add_argument("--modality", choices=sorted(CLASSES), required=True)
-    parser.add_argument("--network", choices=sorted(NETWORKS), default=SMALL)
-    parser.add_argument("--steps", type=int, default=Plan.steps)
-    parser.add_argument("--batch", type=int, default=Plan.batch)
-    parser.add_argument("--minutes", type=float, default=Plan.minutes, help="stop by then; 0 means by steps")
-    parser.add_argument("--rate", type=float, default=Plan.rate, help="highest learning rate")
-    parser.add_argument("--start", type=Path, help="go on from these weights instead of from scratch")
-    parser.add_argument("--preprocessing", choices=PREPROCESSINGS, default=Plan.preprocessing)
-    parser.add_argument("--seed", type=int, default=Plan.seed)
-    parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--out", type=Path, default=WEIGHTS)
-    return Plan(**vars(parser.parse_args()))
+def _forget(out: Path) -> None:
+    """Remove what an earlier run left; its weights stay until there are new ones."""
+    for name in (checkpoint.NAME, RECORD):
+        (out / name).unlink(missing_ok=True)
+    watch.forget(out)
 
 
-def main() -> None:
-    """Train as the command line says."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    plan = arguments()
-    log.info("wrote %s; now: python -m model.training.evaluate --modality %s", train(plan), plan.modality)
+def _same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
+    """Raise RunError where what lies in the folder is of another configuration, data or network."""
+    changed = [key for key in now["config"] if now["config"][key] != before["config"].get(key)]
+    changed += [key for key in now if key != "config" and now[key] != before.get(key)]
+    if changed:
+        raise RunError(
+            f"{out} holds a run that differs in {', '.join(changed)}: --fresh starts anew, --out takes "
+            "another folder"
+        )
 
 
-if __name__ == "__main__":
-    main()
+def _check_sources(run: Run) -> None:
+    """Raise RunError where a source is left out that there is not."""
+    if run.data is None or not run.without:
+        return
+    modalities = ("CT", "MR") if run.modality == "MR" else ("CT",)
+    known = {row.source for modality in modalities for row in read_manifest(run.data, modality)}
+    for name in run.without:
+        if name not in known:
+            raise RunError(f"without: there is no source '{name}'; there are {', '.join(sorted(known))}")
