@@ -50,8 +50,8 @@ bench: $(VENV)/dev peers ## measure against dcmtk and write BENCHMARKS.md
 train: $(VENV)/dev ## train the network of a modality into runs/: make train MODALITY=CT DATA=../shared/data
 	$(BIN)/bodytag train --config model/training/runs/$(shell echo $(MODALITY) | tr A-Z a-z).yaml --data $(DATA)
 
-evaluate: $(VENV)/dev ## evaluate the shipped weights: make evaluate MODALITY=CT
-	$(BIN)/python -m model.training.evaluate --modality $(MODALITY) --data $(DATA)
+evaluate: $(VENV)/dev ## score the shipped weights, write build/report and MODEL_CARD.md: make evaluate MODALITY=CT
+	$(BIN)/bodytag evaluate --modality $(MODALITY) --data $(DATA) --out build/report/$(MODALITY) --card MODEL_CARD.md
 
 clean: ## remove what was built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
