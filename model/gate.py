@@ -17,6 +17,7 @@ from typing import Final
 
 from pydicom import uid
 
+from model.frames import ENHANCED
 from model.geometry import normal, plane
 from model.kinds import KINDS, Kind
 from model.read import ImageHeader
@@ -27,16 +28,7 @@ MODELS: Final = frozenset({"CT", "MR"})
 """Modalities that have a model; the other modalities of images to come have none yet."""
 MINIMUM_PIXELS: Final = 1000
 
-_MULTI_FRAME: Final = frozenset(
-    {
-        uid.EnhancedCTImageStorage,
-        uid.EnhancedMRImageStorage,
-        uid.EnhancedMRColorImageStorage,
-        uid.LegacyConvertedEnhancedCTImageStorage,
-        uid.LegacyConvertedEnhancedMRImageStorage,
-    }
-)
-_IMAGES: Final = _MULTI_FRAME | {
+_IMAGES: Final = ENHANCED | {
     uid.CTImageStorage,
     uid.MRImageStorage,
     uid.ComputedRadiographyImageStorage,
@@ -124,8 +116,9 @@ def _pixels(header: ImageHeader) -> str | None:
 
 
 def _frames(header: ImageHeader) -> str | None:
-    multi_frame = header.sop_class_uid in _MULTI_FRAME or header.frames > 1
-    return "multi-frame objects are not classified yet" if multi_frame else None
+    """Frames of Enhanced objects are slices; others have no plane of their own, or cannot be read alone."""
+    multi_frame = header.sop_class_uid in ENHANCED or header.frames > 1
+    return "multi-frame object without slices" if multi_frame and header.frame is None else None
 
 
 def _geometry(header: ImageHeader) -> str | None:

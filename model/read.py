@@ -2,6 +2,7 @@
 
 import warnings
 import zlib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, cast
@@ -11,7 +12,8 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom import uid
 from pydicom.datadict import tag_for_keyword
-from pydicom.dataset import Dataset
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_file_meta_info, read_partial
 from pydicom.pixels.utils import pixel_array
@@ -23,7 +25,7 @@ from model.geometry import Orientation, Position
 from model.values import modality_values
 
 MAXIMUM_PIXELS: Final = 64 * 1024 * 1024
-"""Rows x Columns x Frames above which nothing is decoded."""
+"""Rows x Columns above which nothing is decoded; of several frames one is decoded at a time."""
 MAXIMUM_INFLATED_BYTES: Final = 512 * 1024 * 1024
 """A deflated data set (PS3.5 A.5) that grows beyond this is not read at all."""
 MAXIMUM_MM: Final = 1e6
@@ -39,7 +41,6 @@ _KEYWORDS: Final = (
     "NumberOfFrames", "BitsAllocated", "BitsStored", "SamplesPerPixel", "PhotometricInterpretation",
     "PixelRepresentation",
 )  # fmt: skip
-_TAGS: Final = [cast(int, tag_for_keyword(keyword)) for keyword in _KEYWORDS]
 _UNDEFINED_LENGTH: Final = 0xFFFFFFFF
 
 
@@ -52,12 +53,30 @@ class UndecodableError(ValueError):
 
 
 @dataclass(frozen=True)
+class Frame:
+    """Which frame of a multi-frame object a header speaks of, and how its pixels are read by themselves.
+
+    `index` counts from 0. `spans` are (offset in the file, bytes) of the pieces of its pixel data. `slope`,
+    `intercept` and the padding are those of Rescale and Pixel Padding; `signed` is Pixel Representation.
+    """
+
+    index: int
+    spans: tuple[tuple[int, int], ...]
+    signed: bool
+    slope: float
+    intercept: float
+    padding_value: float | None
+    padding_limit: float | None
+
+
+@dataclass(frozen=True)
 class ImageHeader:
     """What an instance says of itself, as far as reading, the gate and geometry need it.
 
     Texts are stripped and "" where missing or unreadable, numbers None (geometry) or 0 (the rest).
     `image_type` is upper case. `pixel_spacing_mm` is (between rows, between columns).
-    `pixel_data_bytes` is what is there in the file, 0 where there is no pixel data.
+    `pixel_data_bytes` is what is there in the file, 0 where there is no pixel data. With a `frame` the header
+    is that of one frame of `frames`, and its type, plane, spacing and pixels are the frame's own.
     """
 
     path: Path
@@ -87,6 +106,16 @@ class ImageHeader:
     body_part: str
     instance_number: int
     cardiac_images: int
+    frame: Frame | None = None
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A data set before its pixel data, how many bytes of these there are, and where they begin."""
+
+    data_set: Dataset
+    pixel_data_bytes: int
+    pixel_data_offset: int
 
 
 @dataclass(frozen=True)
@@ -109,18 +138,25 @@ def read_header(path: Path) -> ImageHeader:
     Odd attribute values (wrong VR, empty, not a number) count as missing. Raises NotDicomError
     where the file is no Part 10 file or its structure is broken, OSError where it cannot be opened.
     """
+    found = parse(path, _KEYWORDS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _header(path, found.data_set, found.pixel_data_bytes)
+
+
+def parse(path: Path, keywords: Collection[str]) -> Parsed:
+    """Read the named attributes of a file; raises as `read_header` does."""
+    tags = [cast(int, tag_for_keyword(keyword)) for keyword in keywords]
     size = path.stat().st_size
     with path.open("rb") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            ds, pixel_bytes = _parse(path, file, size)
+            return _parse(path, file, size, tags)
         except BROKEN as error:
             raise NotDicomError(f"{path.name} is not a readable DICOM file: {cause(error)}.") from error
-        return _header(path, ds, pixel_bytes)
 
 
-def _parse(path: Path, file: BinaryIO, size: int) -> tuple[Dataset, int]:
-    """Return the data set before the pixel data, and the bytes of pixel data that follow."""
+def _parse(path: Path, file: BinaryIO, size: int, tags: Sequence[int]) -> Parsed:
     if size < 132 or not file.read(132).endswith(b"DICM"):
         raise InvalidDicomError("it has no DICM prefix")
     file.seek(0)
@@ -128,19 +164,20 @@ def _parse(path: Path, file: BinaryIO, size: int) -> tuple[Dataset, int]:
     deflated = meta.get("TransferSyntaxUID") == uid.DeflatedExplicitVRLittleEndian
     if deflated:
         _check_inflation(path, int(meta.get("FileMetaInformationGroupLength", 0)))
-    found = 0
+    found = start = 0
 
     def at_pixels(tag: BaseTag, _vr: str | None, length: int) -> bool:
-        nonlocal found
+        nonlocal found, start
         if int(tag) == _PIXEL_DATA:
             rest = length if deflated else size - file.tell()
             found = rest if length == _UNDEFINED_LENGTH else min(length, rest)
+            start = 0 if deflated else file.tell()
         return int(tag) >= _PIXEL_DATA
 
-    ds = read_partial(file, stop_when=at_pixels, specific_tags=list(_TAGS))
+    ds = read_partial(file, stop_when=at_pixels, specific_tags=list(tags))
     if not ds and not found:
         raise InvalidDicomError("it holds no image attributes")
-    return ds, found
+    return Parsed(ds, found, start)
 
 
 def _check_inflation(path: Path, group_length: int) -> None:
@@ -177,7 +214,7 @@ def _header(path: Path, ds: Dataset, pixel_bytes: int) -> ImageHeader:
         bits_stored=integer(ds, "BitsStored"),
         samples_per_pixel=integer(ds, "SamplesPerPixel", 1),
         photometric=text(ds, "PhotometricInterpretation").upper(),
-        position=_position(ds),
+        position=position_of(ds),
         orientation=cast(Orientation | None, numbers(ds, "ImageOrientationPatient", 6)),
         pixel_spacing_mm=(spacing[0], spacing[1]) if spacing and min(spacing) > 0 else None,
         slice_thickness_mm=thickness[0] if thickness and thickness[0] > 0 else None,
@@ -191,23 +228,24 @@ def _header(path: Path, ds: Dataset, pixel_bytes: int) -> ImageHeader:
     )
 
 
-def _position(ds: Dataset) -> Position | None:
+def position_of(ds: Dataset) -> Position | None:
     """Return Image Position (Patient), None where it lies beyond any scanner."""
     found = numbers(ds, "ImagePositionPatient", 3)
     return cast(Position, found) if found and max(map(abs, found)) < MAXIMUM_MM else None
 
 
 def read_pixels(header: ImageHeader) -> Image:
-    """Decode the one grey frame of a file.
+    """Decode the one grey frame of a file, or the one that the header speaks of.
 
-    Raises UndecodableError, with one sentence, where the pixel data is missing, short, damaged,
-    larger than MAXIMUM_PIXELS, of several frames or samples, or in an unknown transfer syntax.
+    Of a multi-frame object no more than the one frame is read. Raises UndecodableError, with one sentence,
+    where the pixel data is missing, short, damaged, larger than MAXIMUM_PIXELS, of several samples, in an
+    unknown transfer syntax, or of several frames of which the header names none.
     """
     _check_size(header)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            ds = pydicom.dcmread(header.path)
+            ds = pydicom.dcmread(header.path) if header.frame is None else _one_frame(header, header.frame)
             values, valid = modality_values(ds, _decode(header, ds), header.modality, header.photometric)
         except BROKEN as error:
             raise UndecodableError(f"The pixel data cannot be decoded: {cause(error)}.") from error
@@ -216,8 +254,8 @@ def read_pixels(header: ImageHeader) -> Image:
 
 def _check_size(header: ImageHeader) -> None:
     """Compare what the header promises with the caps and with the bytes that are there."""
-    pixels = header.rows * header.columns * header.frames
-    if header.frames > 1 or header.samples_per_pixel != 1:
+    pixels = header.rows * header.columns
+    if (header.frames > 1 and header.frame is None) or header.samples_per_pixel != 1:
         raise UndecodableError(
             f"{header.frames} frames of {header.samples_per_pixel} samples are no grey image."
         )
@@ -225,7 +263,7 @@ def _check_size(header: ImageHeader) -> None:
         raise UndecodableError(f"{pixels} pixels are more than the {MAXIMUM_PIXELS} that are decoded.")
     if not pixels or not header.pixel_data_bytes:
         raise UndecodableError("There is no pixel data.")
-    needed = (pixels * header.bits_allocated + 7) // 8
+    needed = (pixels * (header.frames if header.frame else 1) * header.bits_allocated + 7) // 8
     if header.transfer_syntax_uid in codestream.NATIVE and header.pixel_data_bytes < needed:
         raise UndecodableError(
             f"The pixel data has {header.pixel_data_bytes} bytes where {needed} are needed."
@@ -242,8 +280,35 @@ def _decode(header: ImageHeader, ds: Dataset) -> NDArray[np.generic]:
         if syntax != uid.RLELossless and declared != shape:
             raise ValueError(f"the compressed stream says {declared}, the header {shape}")
         if syntax == uid.JPEGExtended12Bit and header.bits_stored > 8:
+            if header.frame is not None:
+                raise ValueError("frames of 12-bit JPEG are not decoded")
             return codestream.extended_12_bit(str(header.path), *shape)
     stored = pixel_array(ds, raw=True, decoding_plugin=codestream.PLUGINS.get(syntax, ""))
     if stored.shape != shape:
         raise ValueError(f"the decoder gave {stored.shape}, the header says {shape}")
     return cast(NDArray[np.generic], stored)
+
+
+def _one_frame(header: ImageHeader, frame: Frame) -> Dataset:
+    """Return one frame as a data set of its own; its bytes alone are read from the file."""
+    with header.path.open("rb") as file:
+        raw = b"".join(_piece(file, offset, length) for offset, length in frame.spans)
+    native = header.transfer_syntax_uid in codestream.NATIVE
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = uid.UID(header.transfer_syntax_uid)
+    ds.Rows, ds.Columns, ds.SamplesPerPixel = header.rows, header.columns, 1
+    ds.PhotometricInterpretation = header.photometric or "MONOCHROME2"
+    ds.BitsAllocated, ds.BitsStored = header.bits_allocated, header.bits_stored
+    ds.PixelRepresentation = int(frame.signed)
+    ds.RescaleSlope, ds.RescaleIntercept = f"{frame.slope:.10g}", f"{frame.intercept:.10g}"
+    for tag, value in ((0x00280120, frame.padding_value), (0x00280121, frame.padding_limit)):
+        if value is not None:
+            ds.add_new(tag, "DS", f"{value:.10g}")
+    ds.add_new(_PIXEL_DATA, "OW" if native else "OB", raw if native else encapsulate([raw], has_bot=False))
+    return ds
+
+
+def _piece(file: BinaryIO, offset: int, length: int) -> bytes:
+    file.seek(offset)
+    return file.read(length)

@@ -17,7 +17,8 @@ from db.records import Outcome
 from db.session import open_migrated
 from db.states import State
 from model.classify import Classifier
-from model.read import ImageHeader, NotDicomError, read_header
+from model.frames import read_headers
+from model.read import ImageHeader, NotDicomError
 from model.regions import BY_KEY
 from node import tables, worker
 from node.cli_options import ConfigOption, JsonOption, fail, sentences, terminal
@@ -143,8 +144,8 @@ def classify(
 
 
 def _line(headers: list[ImageHeader], outcome: Outcome) -> tuple[str, str, str, str]:
-    first = headers[0]
-    name = f"{first.modality} {first.series_description}\n{len(headers)} instances"
+    first, instances = headers[0], len({header.path for header in headers})
+    name = f"{first.modality} {first.series_description}\n{instances} instances"
     verdict = outcome.verdict
     if verdict is None:
         return name, first.body_part or "-", outcome.reason or "", ""
@@ -157,9 +158,9 @@ def _read_folder(folder: Path) -> tuple[dict[str, list[ImageHeader]], int]:
     skipped = 0
     for path in sorted(each for each in folder.rglob("*") if each.is_file()):
         try:
-            header = read_header(path)
+            headers = read_headers(path)
         except (NotDicomError, OSError):
             skipped += 1
             continue
-        series[header.series_instance_uid].append(header)
+        series[headers[0].series_instance_uid] += headers
     return dict(series), skipped

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -15,14 +16,16 @@ from db.results import record_outcome
 from db.series import paths
 from db.session import Database, open_migrated
 from model.classify import Classifier
+from model.frames import read_headers
 from model.gate import reason
 from model.geometry import normal, order, positions_mm
-from model.read import Image, ImageHeader, NotDicomError, UndecodableError, read_header, read_pixels
+from model.read import Image, ImageHeader, NotDicomError, UndecodableError, read_pixels
 from node import log as logs
 from node import version
 from node.clock import utc_now
 from node.coercion import Incoming, Term, action_for, remarks
 from node.config import Config
+from node.frames import by_instance
 from node.relabel import read_incoming
 from node.spool import Spool
 from rules.decide import decide
@@ -33,6 +36,8 @@ log = structlog.get_logger()
 _SIGN_OF_LIFE_S: Final = 1.0
 
 Alive = Callable[[], None]
+Results = list[tuple[ImageHeader, ImageResult]]
+"""What was found, image by image and frame by frame."""
 
 
 def main(connection: Connection, config: Config) -> None:
@@ -96,7 +101,7 @@ def classify_series(
 
 def classify(headers: Sequence[ImageHeader], config: Config, classifier: Classifier, alive: Alive) -> Outcome:
     """Say what the images of one series show; `alive` is called as the work goes on."""
-    results: dict[str, ImageResult] = {}
+    results: Results = []
     candidates: list[ImageHeader] = []
     for header in headers:
         why = reason(header)
@@ -105,20 +110,20 @@ def classify(headers: Sequence[ImageHeader], config: Config, classifier: Classif
         if why is None:
             candidates.append(header)
         else:
-            results[header.sop_instance_uid] = _passed_on(header, why)
+            results.append((header, _passed_on(header, why)))
     kept: list[ImageHeader] = []
     verdict: Verdict | None = None
     digest: str | None = None
     if candidates:
         modality = candidates[0].modality
         positions = positions_mm(candidates)
-        places = {header.path: position for header, position in zip(candidates, positions, strict=True)}
+        places = {_slot(header): position for header, position in zip(candidates, positions, strict=True)}
         ordered = [candidates[index] for index in order(positions)]
         prediction = classifier.predict(modality, _decoded(ordered, kept, results, alive))
         digest = prediction.weights_digest
     if kept:
         # The positions before decoding: without the images left out the common normal would be another.
-        along = np.array([places[header.path] for header in kept])
+        along = np.array([places[_slot(header)] for header in kept])
         planes = np.array([normal(header.orientation) for header in kept], np.float64)
         evidence = Evidence(
             prediction.classes,
@@ -129,15 +134,15 @@ def classify(headers: Sequence[ImageHeader], config: Config, classifier: Classif
             prediction.maximum_energy,
         )
         verdict = decide(evidence, config.rules, config.classify.minimum_confidence)
-        results.update(_classified(kept, along, verdict))
-    images = tuple(results.values())
+        results += _classified(kept, along, verdict)
+    images = by_instance(results)
     return Outcome(verdict, images, None if verdict else _why_none(images), digest, version.VERSION)
 
 
 def _decoded(
     headers: Iterable[ImageHeader],
     kept: list[ImageHeader],
-    results: dict[str, ImageResult],
+    results: Results,
     alive: Alive,
 ) -> Iterator[Image]:
     """Decode one image after the other; those that cannot be are noted and left out."""
@@ -146,7 +151,7 @@ def _decoded(
         try:
             image = read_pixels(header)
         except UndecodableError as error:
-            results[header.sop_instance_uid] = _passed_on(header, str(error))
+            results.append((header, _passed_on(header, str(error))))
             continue
         kept.append(header)
         yield image
@@ -156,15 +161,18 @@ def _classified(
     headers: Sequence[ImageHeader],
     positions: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
     verdict: Verdict,
-) -> dict[str, ImageResult]:
-    return {
-        header.sop_instance_uid: ImageResult(
-            header.sop_instance_uid, region, confidence, float(position), None
-        )
+) -> Results:
+    return [
+        (header, ImageResult(header.sop_instance_uid, region, confidence, float(position), None))
         for header, position, region, confidence in zip(
             headers, positions, verdict.regions, verdict.confidences, strict=True
         )
-    }
+    ]
+
+
+def _slot(header: ImageHeader) -> tuple[Path, int]:
+    """Name an image, or a frame, among those of its series."""
+    return header.path, -1 if header.frame is None else header.frame.index
 
 
 def _passed_on(header: ImageHeader, why: str) -> ImageResult:
@@ -184,7 +192,7 @@ def _read_headers(
     for relative in stored:
         alive()
         try:
-            headers.append(read_header(spool.path(relative)))
+            headers.extend(read_headers(spool.path(relative)))
         except NotDicomError as error:
             uid = relative.rsplit("/", 1)[-1].removesuffix(".dcm")
             unreadable.append(ImageResult(uid, None, None, None, str(error)))
@@ -194,14 +202,16 @@ def _read_headers(
 def _incoming(headers: Sequence[ImageHeader], config: Config, alive: Alive) -> Incoming:
     body_parts: set[str] = set()
     lateralities: set[str] = set()
-    for header in headers:
+    codes: set[str] = set()
+    for header in {header.path: header for header in headers}.values():
         alive()
         one = read_incoming(
             header.path, header.transfer_syntax_uid, int(config.receive.maximum_inflated_bytes)
         )
         body_parts |= one.body_parts
         lateralities |= one.lateralities
-    return Incoming(frozenset(body_parts), frozenset(lateralities))
+        codes |= one.codes
+    return Incoming(frozenset(body_parts), frozenset(lateralities), frozenset(codes))
 
 
 def _term(verdict: Verdict | None) -> Term | None:

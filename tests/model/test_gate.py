@@ -81,7 +81,7 @@ def test_reasons_by_attribute(
 def test_eight_bits_and_many_frames(tmp_path: Path) -> None:
     """Eight bits stored and more than one frame are passed on; both together name the bits first."""
     assert given_reason(tmp_path / "a", "MR", pixels=byte) == "8 bits or fewer"
-    assert given_reason(tmp_path / "b", "MR", pixels=loop) == "multi-frame objects are not classified yet"
+    assert given_reason(tmp_path / "b", "MR", pixels=loop) == "multi-frame object without slices"
 
 
 @pytest.mark.parametrize(
