@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from model.read import Image
 from model.regions import CLASSES
+from model.training.bodies import FILES
 from model.training.confounders import factors
 from model.training.data import Row, Stack, load, read_manifest, true_subject, usable
-from model.training.sampler import SYNTHETIC, Choice, Sampler, make_pool
+from model.training.sampler import REAL, SYNTHETIC, Choice, Sampler, make_pool
 from model.training.split import Split
 
 VALIDATION: Final = "validation"
@@ -108,7 +109,7 @@ def part(data: Path, modality: str, name: str, split: Split, choice: Choice) -> 
     if name.startswith(SOURCE):
         return left_out(data, modality, name.removeprefix(SOURCE), split, choice)
     if name.startswith(ANATOMY):
-        return synthetic(data, modality, name.removeprefix(ANATOMY).lstrip(":") or "AF")
+        return synthetic(data, modality, name.removeprefix(ANATOMY).lstrip(":") or "AF", choice)
     raise ValueError(
         f"there is no part '{name}'; there are validation, evaluation, source:NAME, anatomy:NAME"
     )
@@ -155,8 +156,13 @@ def _cases(stack: Stack, wanted: tuple[str, ...]) -> Iterator[Case]:
                stack.spacing_mm, heights[order], row.also, factors(row, heights))  # fmt: skip
 
 
-def synthetic(data: Path, modality: str, body: str, each: int = SYNTHETIC_SLICES) -> Part:
-    """Return `each` synthetic slices of one body for every region it has, drawn as training draws them."""
+def synthetic(data: Path, modality: str, body: str, choice: Choice, each: int = SYNTHETIC_SLICES) -> Part:
+    """Return `each` synthetic slices of one body for every region it has, drawn as training draws them.
+
+    Raises ValueError where no body has that name.
+    """
+    if body not in FILES:
+        raise ValueError(f"there is no anatomy '{body}'; there are {', '.join(FILES)}")
     classes = CLASSES[modality]
     nobody = Split(frozenset(), frozenset(), frozenset())
     pool = make_pool(data, modality, classes, nobody, Choice(SYNTHETIC, bodies=(body,)))
@@ -171,6 +177,8 @@ def synthetic(data: Path, modality: str, body: str, each: int = SYNTHETIC_SLICES
         f"Synthetic slices of the anatomy {body}, not of patients: {each} a region. Their intervals are "
         "over slices and say nothing about other bodies."
     )
+    if body in choice.bodies and choice.images != REAL:
+        note += " These weights were trained on this anatomy: it is no test of them."
     return Part(f"{ANATOMY}:{body}", f"Synthetic slices of {body}", tuple(cases), note)
 
 

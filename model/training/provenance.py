@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Final
 
 from model.training.data import UNSCORED, Row, read_manifest, true_subject, usable
+from model.training.sampler import EVERYTHING, REAL, SYNTHETIC, Choice
 from model.training.split import Split
 
 ANATOMIES: Final = (
-    ("ICRP Publication 110 reference voxel phantoms, adult male and female",
+    (frozenset({"AM", "AF"}), "ICRP Publication 110 reference voxel phantoms, adult male and female",
      "ICRP supplementary data, no open licence: used, not redistributed"),
-    ("BodyParts3D bones and muscles, (c) The Database Center for Life Science", "CC BY-SA 2.1 Japan"),
+    (frozenset({"BP3D"}), "BodyParts3D bones and muscles, (c) The Database Center for Life Science",
+     "CC BY-SA 2.1 Japan"),
 )  # fmt: skip
-"""The whole-body anatomies that synthetic slices are cut from."""
+"""The whole-body anatomies that synthetic slices are cut from: names of the bodies, source, licence."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +42,24 @@ def origins(rows: Iterable[Row], subjects: frozenset[str], use: str) -> tuple[Or
     return tuple(Origin(*key, use, len(people[key]), slices[key]) for key in sorted(people))
 
 
-def all_origins(data: Path, modality: str, split: Split) -> tuple[Origin, ...]:
-    """Return everything a model of this modality was trained on, synthesis included."""
-    own = origins(usable(read_manifest(data, modality), ("train",)), split.train, "images")
+def all_origins(data: Path, modality: str, split: Split, choice: Choice = EVERYTHING) -> tuple[Origin, ...]:
+    """Return everything a model of this modality was trained on by this choice, synthesis included."""
+    own: tuple[Origin, ...] = ()
     lent: tuple[Origin, ...] = ()
-    if modality == "MR":
-        rows = [row for row in usable(read_manifest(data, "CT"), ("train",)) if row.hounsfield]
+    if choice.images != SYNTHETIC:
+        own = origins(_chosen(data, modality, choice), split.train, "images")
+    if choice.images != SYNTHETIC and modality == "MR":
+        rows = [row for row in _chosen(data, "CT", choice) if row.hounsfield]
         lent = origins(rows, split.train, "CT turned into MR-like images")
-    drawn = (Origin(source, licence, "synthetic slices", 1, 0) for source, licence in ANATOMIES)
+    bodies = choice.bodies if choice.images != REAL else ()
+    drawn = (Origin(source, licence, "synthetic slices", 1, 0)
+             for names, source, licence in ANATOMIES if names.intersection(bodies))  # fmt: skip
     return (*own, *lent, *drawn)
+
+
+def _chosen(data: Path, modality: str, choice: Choice) -> list[Row]:
+    rows = usable(read_manifest(data, modality), ("train",))
+    return [row for row in rows if row.source not in choice.without]
 
 
 def plain(found: Iterable[Origin]) -> list[dict[str, object]]:

@@ -125,7 +125,8 @@ def update_card(found: Evaluated, made: Report, data: Path, card: Path) -> None:
     Raises ValueError where the markers are missing.
     """
     modality = found.network.modality
-    origins = provenance.all_origins(data, modality, split.read())
+    choice = choice_of(found.network.weights.card.get("training"))
+    origins = provenance.all_origins(data, modality, split.read(), choice)
     insert(card, f"{modality} figures", tables(made))
     insert(card, f"{modality} data", provenance.table(origins))
     if made.comparison:

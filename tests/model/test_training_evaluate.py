@@ -8,7 +8,7 @@ import pytest
 
 from model.classify import Classifier
 from model.regions import CT_CLASSES
-from model.training import card, experiments, predictions, session, split
+from model.training import card, experiments, predictions, provenance, session, split
 from model.training.cases import Part, left_out, part, synthetic
 from model.training.evaluate import calibrate
 from model.training.report import from_json, to_json
@@ -140,6 +140,18 @@ def test_parts_follow_from_the_training() -> None:
     assert session.choice_of(None) == Choice()
 
 
+def test_origins_follow_the_choice(data: Path) -> None:
+    """What was left out in training is no origin of the weights; the licences of the bodies follow them."""
+    divided = split.read()
+    everything = provenance.all_origins(data, "CT", divided)
+    assert everything[0].source == "two"
+    assert len(everything) == 3
+    without = provenance.all_origins(data, "CT", divided, Choice(without=("two",), bodies=("AM",)))
+    assert [one.use for one in without] == ["synthetic slices"]
+    assert without[0].source.startswith("ICRP")
+    assert provenance.all_origins(data, "CT", divided, Choice("real", without=("two",))) == ()
+
+
 def test_whole_evaluation(data: Path, runs: Path, tmp_path: Path) -> None:
     """From weights to report, model card and the weights' own card, with a comparison."""
     path = weights(tmp_path / "mine" / "ct.npz", 7)
@@ -191,8 +203,15 @@ def test_experiments_need_runs(tmp_path: Path, runs: Path, data: Path) -> None:
 @pytest.mark.skipif(not (SHARED / "anatomy").is_dir(), reason="the anatomies of ../shared/data are not here")
 def test_synthetic_part_has_every_region() -> None:
     """Each region is drawn as often, the same each time, and it is said that they are synthetic."""
-    found = synthetic(SHARED, "CT", "AF", each=2)
+    found = synthetic(SHARED, "CT", "AF", Choice(), each=2)
     drawn = [case.truth[0] for case in found.cases]
     assert {region: drawn.count(region) for region in CT_CLASSES} == dict.fromkeys(CT_CLASSES, 2)
-    assert found.digest == synthetic(SHARED, "CT", "AF", each=2).digest
+    assert found.digest == synthetic(SHARED, "CT", "AF", Choice(), each=2).digest
     assert found.note.startswith("Synthetic slices")
+    assert found.note.endswith("no test of them.")
+
+
+def test_unknown_anatomy_is_a_sentence(data: Path) -> None:
+    """An anatomy that does not exist is named."""
+    with pytest.raises(ValueError, match="no anatomy 'XY'"):
+        part(data, "CT", "anatomy:XY", split.read(), Choice())
