@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -153,10 +154,30 @@ class Network:
 def first(run: Run, definition: Definition) -> Any:
     """Return the keras.Model that training starts with."""
     if run.start is not None:
-        return restore(run.start, replace(load(run.start), definition=definition))
+        return started(run.start, definition)
     model = build(definition)
     if run.initial == IMAGENET:
         imagenet.initialise(model, imagenet.read(imagenet.find()))
+    return model
+
+
+def started(path: Path, definition: Definition) -> Any:
+    """Return the network of a definition with the weights at `path`, outputs matched by their region.
+
+    Regions that the weights do not know, as those of the other modality may be, begin untaught.
+    """
+    weights = load(path)
+    known = weights.definition.classes
+    if known == definition.classes:
+        return restore(path, replace(weights, definition=definition))
+    model = build(definition)
+    *body, kernel, bias = weights.arrays
+    new_kernel, new_bias = (np.array(array) for array in model.get_weights()[-2:])
+    for place, region in enumerate(definition.classes):
+        if region in known:
+            new_kernel[:, place] = kernel[:, known.index(region)]
+            new_bias[place] = bias[known.index(region)]
+    model.set_weights([*body, new_kernel, new_bias])
     return model
 
 

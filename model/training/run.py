@@ -84,8 +84,8 @@ class Run(_Section):
 
     `initial` is `none` (from scratch), `imagenet` (EfficientNet-Lite0 alone), `shipped`, or the path
     of weights to go on from; network, size and preprocessing are then those of the weights unless
-    given. With `frozen_normalisation` the normalisation layers keep their statistics and scale while
-    the rest is trained. `minutes` bounds the time and `steps` the number of batches; the learning
+    given; those of the other modality lend the regions that both have. With `frozen_normalisation`
+    the normalisation layers keep their statistics and scale while the rest is trained. `minutes` bounds the time and `steps` the number of batches; the learning
     rate follows whichever is further. `ema` is the momentum with which the weights are averaged,
     `position` the weight of the auxiliary output (model/training/position.py); 0 turns either off.
     `data` null trains on `folders` alone. `suppliers` processes make the batches, each with the data
@@ -156,8 +156,6 @@ class Run(_Section):
     def _started(self, path: Path) -> Definition:
         weights = load_weights(path)
         known = weights.definition
-        if weights.modality != self.modality:
-            raise RunError(f"initial: {path} is for {weights.modality}, not for {self.modality}")
         if self.network not in (None, known.network):
             raise RunError(f"initial: {path} is of {known.network}, not of {self.network}")
         if self.preprocessing is not None and (self.preprocessing == SIZED) != (known.channels == 2):
@@ -165,7 +163,7 @@ class Run(_Section):
                 f"preprocessing: {path} was trained with {known.preprocessing}; {self.preprocessing} has "
                 "another number of channels"
             )
-        return known
+        return replace(known, classes=CLASSES[self.modality])
 
     def as_json(self) -> dict[str, Any]:
         """Return the run as plain values for its record, of each path the name alone."""

@@ -100,9 +100,10 @@ def test_network_is_the_named_one_or_that_of_the_weights(tmp_path: Path, start: 
     assert going_on == TINY
     larger = load(written(tmp_path, initial=str(start), size=64, preprocessing="body")).definition()
     assert larger == replace(TINY, size=64, preprocessing=BODY)
+    other = load(written(tmp_path, initial=str(start), modality="MR")).definition()
+    assert other == replace(TINY, classes=CLASSES["MR"])
     for keys, sentence in (
         ({"network": PAPER}, f"initial: .* is of {SMALL}, not of {PAPER}"),
-        ({"modality": "MR"}, "initial: .* is for CT, not for MR"),
         ({"preprocessing": "sized"}, "preprocessing: .* another number of channels"),
     ):
         with pytest.raises(RunError, match=sentence):

@@ -1,7 +1,7 @@
 """A run from its file to its weights: schedule, history, checkpoint, going on, what is refused."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from model.training.fit import (
     freeze_normalisation,
     progress,
     rate_at,
+    started,
 )
 from model.training.run import Run, RunError, load
 from model.training.supply import Batch, Order, Supply, batch_at, gather
@@ -104,6 +105,21 @@ def test_frozen_normalisation_stays_as_it_was(start: Path) -> None:
     moved = {w.path for w in network.model.weights if not np.array_equal(before[w.path], np.asarray(w))}
     assert moved
     assert not any("normalization" in path for path in moved)
+
+
+def test_weights_of_the_other_modality_lend_what_both_have(start: Path) -> None:
+    """Features and the outputs of common regions are taken over by name; a new region begins untaught."""
+    lent = load_weights(start)
+    mr = replace(lent.definition, classes=CLASSES["MR"])
+    model = started(start, mr)
+    *body, kernel, _ = model.get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(body, lent.arrays[:-2], strict=True))
+    for place, region in enumerate(CLASSES["MR"]):
+        if region in lent.definition.classes:
+            column = lent.arrays[-2][:, lent.definition.classes.index(region)]
+            assert np.array_equal(kernel[:, place], column)
+        else:
+            assert not any(np.array_equal(kernel[:, place], column) for column in lent.arrays[-2].T)
 
 
 def test_normalisation_of_nested_networks_is_frozen_too() -> None:
