@@ -85,11 +85,11 @@ class Run(_Section):
     `initial` is `none` (from scratch), `imagenet` (EfficientNet-Lite0 alone), `shipped`, or the path
     of weights to go on from; network, size and preprocessing are then those of the weights unless
     given; those of the other modality lend the regions that both have. With `frozen_normalisation`
-    the normalisation layers keep their statistics and scale while the rest is trained. `minutes` bounds the time and `steps` the number of batches; the learning
-    rate follows whichever is further. `ema` is the momentum with which the weights are averaged,
-    `position` the weight of the auxiliary output (model/training/position.py); 0 turns either off.
-    `data` null trains on `folders` alone. `suppliers` processes make the batches, each with the data
-    in memory.
+    the normalisation layers keep their statistics and scale while the rest is trained. `minutes`
+    bounds the time and `steps` the number of batches; the learning rate follows whichever is further.
+    `ema` is the momentum with which the weights are averaged, `position` the weight of the auxiliary
+    output (model/training/position.py); 0 turns either off. `data` null trains on `folders` alone.
+    `suppliers` processes make the batches, each with the data in memory.
     """
 
     modality: Literal["CT", "MR"]
