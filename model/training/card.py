@@ -56,6 +56,8 @@ def _part(report: Report, one: Scored) -> str:
     modality, first, last = report.weights.modality, one.stages[0].figures, one.stages[-1]
     sources = ", ".join(f"{name} {n} slices / {people}" for name, (n, people) in one.sources.items())
     text = f"{first.slices} slices of {first.subjects} subjects ({sources})."
+    if one.synthetic:
+        text = f"{first.slices} synthetic slices of one body."
     if modality == "MR":
         text += f" {100 * first.with_also:.1f} % right, network alone, when a second possible reading counts."
     missing = absent(first, report.classes)

@@ -66,12 +66,16 @@ class Case:
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Cases that are scored together. `note` says what a reader must know of them."""
+    """Cases that are scored together. `note` says what a reader must know of them.
+
+    Those of a `synthetic` part are images of one body, each drawn by itself.
+    """
 
     name: str
     title: str
     cases: tuple[Case, ...]
     note: str = ""
+    synthetic: bool = False
 
     def images(self) -> Iterator[Image]:
         """Yield the images of all cases, one case after the other."""
@@ -179,7 +183,7 @@ def synthetic(data: Path, modality: str, body: str, choice: Choice, each: int = 
     )
     if body in choice.bodies and choice.images != REAL:
         note += " These weights were trained on this anatomy: it is no test of them."
-    return Part(f"{ANATOMY}:{body}", f"Synthetic slices of {body}", tuple(cases), note)
+    return Part(f"{ANATOMY}:{body}", f"Synthetic slices of {body}", tuple(cases), note, synthetic=True)
 
 
 def pictures(data: Path, modality: str, each: int) -> dict[str, list[NDArray[np.float32]]]:

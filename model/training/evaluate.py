@@ -5,7 +5,7 @@ fitted on the validation subjects alone.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -72,13 +72,14 @@ class StageReport:
 
 @dataclass(frozen=True)
 class Scored:
-    """All figures of one part. `sources` are slices and subjects by source."""
+    """Figures of one part. `sources` are slices and subjects by source; a `synthetic` part is of one body."""
 
     name: str
     title: str
     note: str
     sources: dict[str, tuple[int, int]]
     stages: tuple[StageReport, ...]
+    synthetic: bool = False
 
     @property
     def principal(self) -> tuple[StageReport, ...]:
@@ -122,10 +123,11 @@ def outcome(modality: str, cases: Sequence[Case], decided: Sequence[Decided], st
 def score(part: Part, judged: Sequence[Judged]) -> Scored:
     """Return the figures of one part, those of the first stage as the ones that others gain upon."""
     first = judged[0].outcome
-    return Scored(
-        part.name, part.title, part.note, by_source(part.cases),
-        tuple(_stage_report(part, one, first) for one in judged),
-    )  # fmt: skip
+    sources = by_source(part.cases)
+    if part.synthetic:  # drawn image by image, but of one body
+        sources = {name: (slices, 1) for name, (slices, _) in sources.items()}
+    reports = tuple(_stage_report(part, one, first) for one in judged)
+    return Scored(part.name, part.title, part.note, sources, reports, part.synthetic)
 
 
 def _stage_report(part: Part, one: Judged, first: Outcome) -> StageReport:
@@ -134,12 +136,17 @@ def _stage_report(part: Part, one: Judged, first: Outcome) -> StageReport:
     return StageReport(
         one.stage.name,
         one.stage.title,
-        figures(one.outcome),
+        _of_one_body(figures(one.outcome)) if part.synthetic else figures(one.outcome),
         series_figures(part.cases, regions, one.stage.resolves),
         () if one.outcome is first else differences(first, one.outcome),
         all_associations(carried, one.outcome.right, one.outcome.places),
         worst(part.cases, one.outcome),
     )
+
+
+def _of_one_body(found: Figures) -> Figures:
+    regions = tuple(replace(row, subjects=1) for row in found.regions)
+    return replace(found, subjects=1, regions=regions)
 
 
 def by_source(cases: Sequence[Case]) -> dict[str, tuple[int, int]]:

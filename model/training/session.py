@@ -132,9 +132,8 @@ def update_card(found: Evaluated, made: Report, data: Path, card: Path) -> None:
     if made.comparison:
         insert(card, f"{modality} comparison", comparison_table(made.comparison))
     old = read_card(found.network.path)
-    new = {
-        "temperature": found.network.temperature,
-        "data": provenance.plain(origins),
-        "figures": plain(made),
-    }
+    fitted: dict[str, object] = {"temperature": found.network.temperature}
+    if found.network.maximum_energy is not None:
+        fitted["maximum_energy"] = found.network.maximum_energy
+    new = {**fitted, "data": provenance.plain(origins), "figures": plain(made)}
     write_card(found.network.path, {**old, **new})

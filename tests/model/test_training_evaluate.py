@@ -10,10 +10,10 @@ from model.classify import Classifier
 from model.regions import CT_CLASSES
 from model.training import card, experiments, predictions, provenance, session, split
 from model.training.cases import Part, left_out, part, synthetic
-from model.training.evaluate import calibrate
+from model.training.evaluate import Judged, calibrate, outcome, score
 from model.training.report import from_json, to_json
 from model.training.sampler import Choice
-from model.training.stages import NETWORK
+from model.training.stages import NETWORK, SeriesOutput
 from model.weights_file import read_card
 from tests.model.evaluation import data_folder, weights
 
@@ -156,7 +156,7 @@ def test_whole_evaluation(data: Path, runs: Path, tmp_path: Path) -> None:
     """From weights to report, model card and the weights' own card, with a comparison."""
     path = weights(tmp_path / "mine" / "ct.npz", 7)
     request = session.Request(path, data, before=runs / "light" / "ct.npz", cache=tmp_path)
-    found = session.evaluate(request, (NETWORK,), quiet)
+    found = session.evaluate(request, (NETWORK,), quiet, lambda energies, _: float(energies.max()))
     made = session.report(found, "0", 0.5)
     assert [one.name for one in made.parts] == ["evaluation", "validation"]
     assert made.parts[1].stages[0].figures.slices == 16
@@ -173,6 +173,7 @@ def test_whole_evaluation(data: Path, runs: Path, tmp_path: Path) -> None:
     assert card.tables(made) in model_card.read_text(encoding="utf-8")
     assert read_card(path)["figures"]["validation"]["network"]["slices"] == 16
     assert read_card(path)["temperature"] == found.network.temperature
+    assert read_card(path)["maximum_energy"] == pytest.approx(found.network.maximum_energy)
 
 
 def test_experiments_are_compared_on_the_same_slices(data: Path, runs: Path, tmp_path: Path) -> None:
@@ -209,6 +210,13 @@ def test_synthetic_part_has_every_region() -> None:
     assert found.digest == synthetic(SHARED, "CT", "AF", Choice(), each=2).digest
     assert found.note.startswith("Synthetic slices")
     assert found.note.endswith("no test of them.")
+    output = SeriesOutput(CT_CLASSES, np.eye(len(CT_CLASSES), dtype=np.float32)[:1], None)
+    decided = (NETWORK.decide(output),) * len(found.cases)
+    heads = Judged(NETWORK, decided, outcome("CT", found.cases, decided, NETWORK))
+    scored = score(found, [heads])
+    assert scored.stages[0].figures.subjects == 1
+    assert scored.stages[0].figures.weighted["sensitivity"].value == pytest.approx(1 / len(CT_CLASSES))
+    assert scored.sources == {"AF": (2 * len(CT_CLASSES), 1)}
 
 
 def test_unknown_anatomy_is_a_sentence(data: Path) -> None:
