@@ -16,6 +16,7 @@ from db.moves import PENDING, insert_unless_there, lock_series, move, settle
 from db.records import DeliveryWork, Route
 from db.states import DECIDED, DeliveryState, State
 from db.tables import Attempt, Delivery, Instance, Series
+from rules.site import SITE
 
 _WORK = (
     Delivery.id.label("delivery_id"),
@@ -33,12 +34,13 @@ _WORK = (
     Series.code_meaning,
     Series.paired,
     Series.confidence,
+    Series.rule,
     Instance.region.label("image_region"),
     Series.weights_digest,
     Series.software_version,
     Instance.frames,
 )
-"""The columns of a DeliveryWork, by their names; of the frames it has the regions alone."""
+"""What a DeliveryWork is made of; of the frames it has the regions alone, of the rule what it entails."""
 
 
 def create(
@@ -63,15 +65,30 @@ def create(
 def decided_routes(session: Session, series_id: int, routes: Sequence[Route]) -> list[Route]:
     """Return the routes with the policy that the series has at each destination, if it has any there.
 
-    So late instances and what is created by resending are treated as the rest of their series was.
+    So what is created by resending is treated as the rest of its series was.
     """
+    decided = _policies(session, series_id)
+    return [replace(route, policy=decided.get(route.destination, route.policy)) for route in routes]
+
+
+def late_routes(session: Session, series_id: int, routes: Sequence[Route]) -> list[Route]:
+    """Return the routes that the rest of the series took, with its policies; all where it took none.
+
+    A site rule may have kept the series from a destination; a late instance must not go there alone.
+    """
+    decided = _policies(session, series_id)
+    wanted = [route for route in routes if route.destination in decided] if decided else routes
+    return [replace(route, policy=decided.get(route.destination, route.policy)) for route in wanted]
+
+
+def _policies(session: Session, series_id: int) -> dict[str, str]:
+    """Return the policy that a series has at each destination."""
     rows = session.execute(
         select(Delivery.destination, func.min(Delivery.policy))
         .where(Delivery.series_id == series_id)
         .group_by(Delivery.destination)
     )
-    decided = {row[0]: row[1] for row in rows}
-    return [replace(route, policy=decided.get(route.destination, route.policy)) for route in routes]
+    return {row[0]: row[1] for row in rows}
 
 
 def due(session: Session, destination: str, now: datetime, limit: int) -> tuple[DeliveryWork, ...]:
@@ -92,9 +109,13 @@ def due(session: Session, destination: str, now: datetime, limit: int) -> tuple[
 
 def _work(row: RowMapping) -> DeliveryWork:
     regions = tuple(frame["region"] for frame in row["frames"] or ())
-    return DeliveryWork(
-        **{name: value for name, value in row.items() if name != "frames"}, frame_regions=regions
+    work = DeliveryWork(
+        **{name: value for name, value in row.items() if name not in ("frames", "rule")},
+        frame_regions=regions,
     )
+    if str(row["rule"]).startswith(SITE):  # what the images show might contradict the site's term
+        return replace(work, image_region=None, frame_regions=())
+    return work
 
 
 def next_due_at(session: Session, destination: str) -> datetime | None:

@@ -9,7 +9,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from db.columns import clean_key
-from db.deliveries import create, decided_routes
+from db.deliveries import create, late_routes
 from db.moves import insert_unless_there, lock_series, move
 from db.records import InstanceFacts, Route, SeriesFacts
 from db.states import DECIDED, State
@@ -169,8 +169,9 @@ def _arm_late(
         select(Instance.id, Instance.path).where(Instance.series_id == series_id, Instance.conflict.is_(None))
     )
     ids = [row.id for row in rows if row.path in late]
-    create(session, series_id, ids, decided_routes(session, series_id, routes), now)
-    if state is not State.CLASSIFIED and routes:
+    taken = late_routes(session, series_id, routes)
+    create(session, series_id, ids, taken, now)
+    if state is not State.CLASSIFIED and taken:
         move(session, series_id, state, State.CLASSIFIED, now)
 
 
@@ -210,6 +211,13 @@ def paths(session: Session, series_id: int) -> tuple[str, ...]:
             .order_by(Instance.id)
         )
     )
+
+
+def facts(session: Session, series_id: int) -> SeriesFacts:
+    """Return what the headers of a series say, as it was registered."""
+    columns = [getattr(Series, name) for name in SeriesFacts.__dataclass_fields__]
+    row = session.execute(select(*columns).where(Series.id == series_id)).one()
+    return SeriesFacts(*row)
 
 
 def record_crash(session: Session, series_id: int, reason: str, now: datetime) -> int:

@@ -14,6 +14,7 @@ from model.weights_file import WeightsError
 from model.weights_file import load as load_weights
 from node import cli_evaluate, cli_peers, cli_results, cli_training, log
 from node.cli_options import ConfigOption, JsonOption, sentences
+from node.cli_try import try_file
 from node.config import Config, ConfigError, load
 from node.service import serve as run_node
 from node.spool import Spool
@@ -50,15 +51,27 @@ def serve(config: ConfigOption = Path("node.yaml")) -> None:
 
 
 @app.command("check-config")
-def check_config(config: ConfigOption = Path("node.yaml"), as_json: JsonOption = False) -> None:
+def check_config(
+    config: ConfigOption = Path("node.yaml"),
+    file: Annotated[
+        Path | None, typer.Option("--try", help="a DICOM file: say which site rule would apply, and why")
+    ] = None,
+    source: Annotated[str | None, typer.Option(help="the AE title that sent the file of --try")] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Check the configuration file and the weights it names, and say what is wrong in a sentence."""
     with sentences():
         settings = load(config)
         digests = _check_weights(settings)
+        trial = None if file is None else try_file(settings, file, source)
     if as_json:
-        print(json.dumps({"config": str(config), "destinations": _names(settings), "weights": digests}))
+        plain = {"config": str(config), "destinations": _names(settings), "weights": digests}
+        print(json.dumps(plain if trial is None else {**plain, "try": trial.as_json}))
         return
     print(f"{config} is a valid configuration.")
+    if trial is not None:
+        print("\n".join([f"{file}:", *trial.lines]))
+        return
     print(f"listens as {settings.receive.ae_title} on {settings.receive.host}:{settings.receive.port}")
     print(f"forwards to {', '.join(each.name for each in settings.forwarded) or 'nobody'}")
 

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from db.session import DatabaseError
+from model.read import NotDicomError
 from model.weights_file import WeightsError
 from node.config import ConfigError
 from node.scu import PeerError
@@ -27,7 +28,7 @@ def sentences() -> Iterator[None]:
     """Print what is wrong as a sentence and exit with status 2, or 1 where a peer is the cause."""
     try:
         yield
-    except (ConfigError, DatabaseError, SpoolError, WeightsError, OSError) as error:
+    except (ConfigError, DatabaseError, SpoolError, WeightsError, NotDicomError, OSError) as error:
         _fail(str(error), 2)
     except PeerError as error:
         _fail(str(error), 1)

@@ -59,6 +59,9 @@ def query(
         bool | None, typer.Option("--disagrees/--agrees", help="incoming tag against the verdict")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="at most so many series, newest first")] = 100,
+    explain: Annotated[
+        bool, typer.Option(help="say of each series in one sentence why it is called so")
+    ] = False,
     form: Annotated[Format, typer.Option("--format", help="how to print")] = Format.TABLE,
     as_json: JsonOption = False,
 ) -> None:
@@ -83,9 +86,11 @@ def query(
             rows = series_rows(session, filters)
         database.close()
     if as_json or form is Format.JSON:
-        print(tables.as_json(rows))
+        print(tables.as_json(rows, explained=explain))
     elif form is Format.CSV:
         tables.write_csv(rows, sys.stdout)
+    elif explain:
+        print("\n".join(tables.explanations(rows)))
     else:
         terminal().print(tables.series_table(rows))
 
@@ -105,7 +110,7 @@ def resend(
         fail("name what to send again: --study, --series, --patient or --state")
     with sentences():
         settings = load(config)
-        names = [settings.destination(name).name for name in to or [each.name for each in settings.forwarded]]
+        names = [settings.destination(name).name for name in to or ()]
         database = open_migrated(settings.database.url)
         filters = Filters(study=study, series=series, patient=patient, state=state)
         armed = arm_again(settings, database, filters, names, only_failed=not everything)

@@ -21,6 +21,7 @@ from pydantic import (
 )
 
 from model.classify import SHIPPED as SHIPPED_WEIGHTS
+from node.config_site import SiteRuleSection
 from rules.decide import check as check_rules
 from rules.paper import PAPER
 
@@ -203,6 +204,7 @@ class Config(_Section):
     classify: Classify = Classify()
     rules: tuple[str, ...] = PAPER_RULES
     relabel: Relabel = Relabel()
+    site_rules: tuple[SiteRuleSection, ...] = ()
     destinations: tuple[Destination, ...] = ()
     forward_to: tuple[str, ...] | None = None
     database: DatabaseSection = Field(default_factory=DatabaseSection)
@@ -228,6 +230,12 @@ class Config(_Section):
         for index, name in enumerate(self.forward_to or ()):
             if name not in {destination.name for destination in self.destinations}:
                 raise ValueError(f"forward_to.{index}: there is no destination '{name}'")
+        for index, rule in enumerate(self.site_rules):
+            if rule.name in {other.name for other in self.site_rules[:index]}:
+                raise ValueError(f"site_rules.{index}: another rule is named '{rule.name}'")
+            unknown = [name for name in rule.route if name not in {each.name for each in self.forwarded}]
+            if unknown:
+                raise ValueError(f"site_rules.{index}.route: no series goes to a destination '{unknown[0]}'")
         if not self.receive.callers and not self.receive.promiscuous:
             raise ValueError("receive.callers: nobody may send; list the callers or set promiscuous: true")
         return self

@@ -13,9 +13,9 @@ import structlog
 
 from db.records import Outcome, Route
 from db.results import record_outcome
-from db.series import next_stable, record_crash
+from db.series import facts, next_stable, record_crash
 from db.session import Database
-from node import version, worker
+from node import site, version, worker
 from node.clock import utc_now
 from node.config import Config
 
@@ -190,4 +190,7 @@ class Dispatcher:
             if deaths < _TRIES:
                 return
             outcome = Outcome(None, (), f"not classified: the worker {how}", None, version.VERSION)
-            record_outcome(session, series_id, outcome, self._unlabelled, utc_now())
+            rule = site.unclassified(self._config, site.facts_of(facts(session, series_id)))
+            allowed = {each.name for each in site.destinations(self._config, rule)}
+            routes = [route for route in self._unlabelled if route.destination in allowed]
+            record_outcome(session, series_id, outcome, routes, utc_now())

@@ -60,16 +60,20 @@ def of_file(spool: Spool, relative: str) -> InstanceFacts:
 
 def of_series(spool: Spool, key: SeriesKey, relative: str) -> SeriesFacts:
     """Read what all instances of a series share from one of them; what cannot be read is empty."""
-    path = spool.path(relative)
+    return of_path(spool.path(relative), key.study_instance_uid, key.series_instance_uid)
+
+
+def of_path(path: Path, study_uid: str = "", series_uid: str = "") -> SeriesFacts:
+    """Read the same from any file; the UIDs are given, as those of the spool are checked ones."""
     values = dict.fromkeys(_KEYWORDS, "")
     try:
         data_set = dcmread(path, stop_before_pixels=True, specific_tags=list(_KEYWORDS.values()))
         values = {name: _text(data_set, keyword) for name, keyword in _KEYWORDS.items()}
     except BROKEN as error:  # whatever a header does to the parser, its series must go on
-        log.warning("the header of a series cannot be read", file=relative, error=type(error).__name__)
+        log.warning("the header of a series cannot be read", file=path.name, error=type(error).__name__)
     return SeriesFacts(
-        study_instance_uid=key.study_instance_uid,
-        series_instance_uid=key.series_instance_uid,
+        study_instance_uid=study_uid,
+        series_instance_uid=series_uid,
         calling_ae_title=_source(path),
         **values,
     )

@@ -6,8 +6,9 @@ from db.deliveries import resend as rearm
 from db.queries import Filters, SeriesRow, series_rows
 from db.records import Route
 from db.session import Database
+from node import site
 from node.clock import utc_now
-from node.coercion import Incoming, Term, action_for
+from node.coercion import KEEP, Incoming, Term, action_for
 from node.config import Config
 
 
@@ -16,13 +17,16 @@ def resend(
 ) -> int:
     """Arm the deliveries of the matching series to the named destinations; return how many instances.
 
-    What a destination got before goes again as it was; what it never got is decided as configured now.
+    No name stands for those that a series goes to by itself. What a destination got before goes again
+    as it was; what it never got is decided as configured now.
     """
     with database.reading() as session:
         rows = series_rows(session, filters)
     armed = 0
     for row in rows:
-        routes = [Route(name, _action(config, row, name)) for name in names]
+        rule = site.decided(config, row)
+        to = names or [each.name for each in site.destinations(config, rule)]
+        routes = [Route(name, KEEP if site.keeps(rule) else _action(config, row, name)) for name in to]
         with database.session() as session:
             armed += rearm(session, [row.series_id], None, only_failed, routes, utc_now())
     return armed

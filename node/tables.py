@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import IO, Final
@@ -10,6 +10,7 @@ from typing import IO, Final
 from rich.table import Table
 
 from db.queries import SeriesRow
+from rules.explain import Received, explain
 from rules.verdict import Span
 
 CSV_COLUMNS: Final = (
@@ -69,9 +70,26 @@ def deliveries_text(row: SeriesRow) -> str:
     return "\n".join(lines)
 
 
-def as_json(rows: Iterable[SeriesRow]) -> str:
-    """Write series as a JSON array with every field."""
-    return json.dumps([asdict(row) for row in rows], default=_plain, indent=1, ensure_ascii=False)
+def explanations(rows: Iterable[SeriesRow]) -> Iterator[str]:
+    """Yield one line a series: its number, what it is, and in one sentence why it is called so."""
+    for row in rows:
+        yield f"{row.series_id} {row.modality} {row.series_description}: {explanation(row)}"
+
+
+def explanation(row: SeriesRow) -> str:
+    """Say in one sentence why a series is called what it is called, or why it has no verdict."""
+    if row.decided_at is None:
+        return f"not decided yet, it is {row.state}."
+    if row.term is None and not row.spans:
+        return f"{row.reason or 'no verdict'}."
+    received = Received(row.incoming_body_part, row.study_description, row.series_description)
+    return explain(row, received)
+
+
+def as_json(rows: Iterable[SeriesRow], explained: bool = False) -> str:
+    """Write series as a JSON array with every field, and with the explanation where asked for."""
+    plain = [asdict(row) | ({"explanation": explanation(row)} if explained else {}) for row in rows]
+    return json.dumps(plain, default=_plain, indent=1, ensure_ascii=False)
 
 
 def write_csv(rows: Iterable[SeriesRow], file: IO[str]) -> None:

@@ -13,7 +13,7 @@ import structlog
 
 from db.records import ImageResult, Outcome, Route
 from db.results import record_outcome
-from db.series import paths
+from db.series import facts, paths
 from db.session import Database, open_migrated
 from model.classify import Classifier
 from model.frames import read_headers
@@ -21,9 +21,9 @@ from model.gate import reason
 from model.geometry import normal, order, positions_mm
 from model.read import Image, ImageHeader, NotDicomError, UndecodableError, read_pixels
 from node import log as logs
-from node import version
+from node import site, version
 from node.clock import utc_now
-from node.coercion import Incoming, Term, action_for, remarks
+from node.coercion import KEEP, Incoming, Term, action_for, remarks
 from node.config import Config
 from node.frames import by_instance
 from node.relabel import read_incoming
@@ -74,18 +74,20 @@ def classify_series(
     May be run any number of times, here or on another machine that sees the same spool and database.
     """
     with database.reading() as session:
-        stored = paths(session, series_id)
+        stored, known = paths(session, series_id), site.facts_of(facts(session, series_id))
     headers, unreadable = _read_headers(spool, stored, alive)
-    outcome = classify(headers, config, classifier, alive)
-    outcome = replace(outcome, images=(*outcome.images, *unreadable))
+    rule = site.skipping(config, known)
+    outcome = classify(headers, config, classifier, alive) if rule is None else site.skipped(rule, headers)
+    rule = rule or site.deciding(config, known, outcome.verdict)
+    outcome = site.applied(rule, replace(outcome, images=(*outcome.images, *unreadable)))
     incoming = _incoming(headers, config, alive)
     term = _term(outcome.verdict)
     if outcome.verdict is not None:
         flags = (*outcome.verdict.flags, *remarks(incoming, term))
         outcome = replace(outcome, verdict=replace(outcome.verdict, flags=flags))
     routes = [
-        Route(destination.name, action_for(destination, incoming, term, config.relabel))
-        for destination in config.forwarded
+        Route(each.name, KEEP if site.keeps(rule) else action_for(each, incoming, term, config.relabel))
+        for each in site.destinations(config, rule)
     ]
     with database.session() as session:
         recorded = record_outcome(session, series_id, outcome, routes, utc_now())

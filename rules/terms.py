@@ -37,6 +37,15 @@ LOWER_LIMB: Final = SeriesTerm("LOWERLIMB", Code("61685007", "Lower limb"), pair
 PELVIS_LEGS: Final = SeriesTerm("PELVISLOWEXTREMT", Code("1231522001", "Pelvis and lower extremities"), False)
 WHOLE_BODY: Final = SeriesTerm("WHOLEBODY", Code("38266002", "Entire body"), paired=False)
 
+FINER_TERMS: Final = (
+    SeriesTerm("SKULL", Code("89546000", "Skull"), paired=False),
+    SeriesTerm("WRIST", Code("74670003", "Wrist joint"), paired=True),
+    SeriesTerm("ANKLE", Code("70258002", "Ankle joint"), paired=True),
+    SeriesTerm("HIP", Code("24136001", "Hip joint"), paired=True),
+    SeriesTerm("FINGER", Code("7569003", "Finger"), paired=True),
+)
+"""Terms that no region has, for radiographs and for rules of a site."""
+
 COMBINATIONS: Final[dict[tuple[str, ...], SeriesTerm]] = {
     keys: SeriesTerm(term, Code(value, meaning), paired=False)
     for keys, term, value, meaning in (
@@ -185,15 +194,28 @@ def _key(text: str) -> str:
     return re.sub(r"[^A-Z0-9]", "", plain(text))
 
 
+def named_term(term: str) -> SeriesTerm | None:
+    """Return a term that may be written, with its code, by its name; None for any other text."""
+    return _WRITTEN.get(term)
+
+
+def _written() -> dict[str, SeriesTerm]:
+    """Index every term that a verdict can have, and the finer ones of radiographs, by its name."""
+    named = [UPPER_LIMB, LOWER_LIMB, PELVIS_LEGS, WHOLE_BODY, *COMBINATIONS.values(), *FINER_TERMS]
+    named += [SeriesTerm(region.term, region.code, region.paired) for region in REGIONS]
+    return {one.term: one for one in named if one.term is not None}
+
+
 def _spellings() -> dict[str, str]:
     """Index every spelling, code and defined term by its key."""
     index = {_key(text): term for term, texts in SYNONYMS.items() for text in (term, *texts)}
     index |= {_key(term): term for term in FINER}
-    own = [UPPER_LIMB, LOWER_LIMB, PELVIS_LEGS, WHOLE_BODY, *COMBINATIONS.values()]
-    for named in (*own, *(exact_term((key,)) for key in BY_KEY)):
-        if named is not None and named.term is not None and named.code is not None:
-            index |= {named.term: named.term, named.code.value: named.term}
+    for term, named in _WRITTEN.items():
+        index[term] = term
+        if named.code is not None:
+            index[named.code.value] = term
     return index
 
 
+_WRITTEN: Final[dict[str, SeriesTerm]] = _written()
 _SPELLINGS: Final[dict[str, str]] = _spellings()

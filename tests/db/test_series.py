@@ -10,6 +10,7 @@ from db.records import Route
 from db.results import record_outcome
 from db.series import (
     Registered,
+    facts,
     instance_counts,
     known_paths,
     next_stable,
@@ -119,13 +120,28 @@ def test_late_instances_are_delivered_with_the_stored_decision(database: Databas
 
 
 def test_late_instances_are_treated_as_their_series_was(database: Database) -> None:
-    """The policy of the series at a destination counts, the route's own only at a destination new to it."""
+    """They go where the series went, with its policy; not alone to where a site rule or time kept it from."""
     with database.session() as session:
         add_classified(session, count=1)
         now_configured = (Route("archive", "never"), Route("new", "never"))
         register(session, series_facts(), instances(2), now_configured, NOW)
         assert [work.policy for work in due(session, "archive", NOW, 9)] == ["when_missing_or_wrong"] * 2
+        assert due(session, "new", NOW, 9) == ()
+
+
+def test_late_instances_go_everywhere_where_nothing_went_before(database: Database) -> None:
+    """A series that was decided without a destination gives its late instances to those configured now."""
+    with database.session() as session:
+        series_id = add_series(session, count=1)
+        assert record_outcome(session, series_id, no_verdict(), (), NOW)
+        register(session, series_facts(), instances(2), (Route("new", "never"),), NOW)
         assert [work.policy for work in due(session, "new", NOW, 9)] == ["never"]
+
+
+def test_facts_come_back_as_registered(database: Database) -> None:
+    """What the headers said is there for the rules of a site."""
+    with database.session() as session:
+        assert facts(session, add_series(session, count=1)) == series_facts()
 
 
 def test_late_instances_without_routes_change_no_state(database: Database) -> None:

@@ -1,5 +1,6 @@
 """Tests of the configuration."""
 
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,11 @@ def write(folder: Path, settings: object) -> Path:
     return path
 
 
+def site_rule(**settings: object) -> dict[str, list[dict[str, object]]]:
+    """Make the section of one site rule, for CT unless told otherwise."""
+    return {"site_rules": [{"name": "a", "when": {"modality": ["CT"]}} | settings]}
+
+
 def keys(model: type[BaseModel], prefix: str = "") -> set[str]:
     """List the dotted keys of a section and of those below it."""
     found: set[str] = set()
@@ -43,11 +49,22 @@ def given(value: object, prefix: str = "") -> set[str]:
     return {prefix.rstrip(".")}
 
 
-def test_the_shipped_file_is_complete_and_valid() -> None:
-    """node.yaml loads, and every key that the schema knows stands in it."""
+def examples(text: str) -> object:
+    """Return the rules that stand commented out below `site_rules`, as the file would hold them."""
+    lines = text.split("site_rules: []", 1)[1].splitlines()[1:]
+    commented = [line.removeprefix("# ") for line in takewhile(lambda line: line.startswith("# "), lines)]
+    return yaml.safe_load("site_rules:\n" + "\n".join(commented))
+
+
+def test_the_shipped_file_is_complete_and_valid(tmp_path: Path) -> None:
+    """node.yaml loads, its commented examples too, and every key that the schema knows stands in it."""
     shipped = ROOT / "node.yaml"
     load(shipped)
-    assert given(yaml.safe_load(shipped.read_text())) == keys(Config)
+    shown = examples(shipped.read_text())
+    assert isinstance(shown, dict)
+    whole = yaml.safe_load(shipped.read_text()) | shown
+    assert given(whole) == keys(Config)
+    assert len(load(write(tmp_path, whole)).site_rules) > 3
 
 
 def test_the_shipped_file_shows_the_defaults() -> None:
@@ -77,6 +94,32 @@ def test_the_shipped_file_shows_the_defaults() -> None:
         ({"destinations": [ARCHIVE, ARCHIVE]}, "destinations: two destinations are named 'archive'"),
         ({"destinations": [{"name": "a"}]}, "destinations.0.ae_title: Field required"),
         ({"database": {"url": "${NO_SUCH_NAME}"}}, "database.url: the environment variable NO_SUCH_NAME"),
+        ({"rules": ["order", "smooth"]}, "rules: 'order' decides; it must be the last rule"),
+        ({"site_rules": [{"name": "a", "when": {}, "keep": True}]}, "site_rules.0: when: a rule without a"),
+        (
+            {"site_rules": [{"name": "a", "when": {"modality": ["CT"]}}]},
+            "site_rules.0: a rule must say what to do",
+        ),
+        (site_rule(set="KNEE", keep=True), "site_rules.0: a rule cannot set the term and keep the tags"),
+        (site_rule(set="LEG"), "site_rules.0.set: 'LEG' is no term that can be written"),
+        (site_rule(route=["nowhere"]), "site_rules.0.route: no series goes to a destination 'nowhere'"),
+        (
+            site_rule(skip=True, when={"verdict": ["KNEE"]}),
+            "site_rules.0: a rule that skips the images cannot",
+        ),
+        (site_rule(keep=True, when={"verdict": ["knee"]}), "site_rules.0.when.verdict.0: 'knee' is no term"),
+        (
+            site_rule(keep=True, when={"series_description": "(a"}),
+            "site_rules.0.when.series_description: the pattern '(a' cannot be used: missing )",
+        ),
+        (
+            site_rule(keep=True, when={"series_description": "a" * 201}),
+            "site_rules.0.when.series_description: a pattern has at most 200 characters",
+        ),
+        (
+            {"site_rules": [*site_rule(keep=True)["site_rules"], *site_rule(keep=True)["site_rules"]]},
+            "site_rules.1: another rule is named 'a'",
+        ),
         (
             {"relabel": {"fill_confidence": 1.5}},
             "relabel.fill_confidence: Input should be less",

@@ -16,7 +16,17 @@ from pydicom.sr._snomed_dict import mapping
 
 from model.regions import BY_KEY, REGIONS
 from rules.synonyms import FINER, SYNONYMS
-from rules.terms import COMBINATIONS, SeriesTerm, agrees, exact_term, read_term, series_term, vague
+from rules.terms import (
+    COMBINATIONS,
+    FINER_TERMS,
+    SeriesTerm,
+    agrees,
+    exact_term,
+    named_term,
+    read_term,
+    series_term,
+    vague,
+)
 
 CID_4, CID_4030, CID_4031 = 4, 4030, 4031
 
@@ -38,6 +48,7 @@ def every_term() -> Iterator[SeriesTerm]:
         for chosen in combinations(keys, size):
             yield series_term(dict.fromkeys(chosen, 100.0))
     yield from COMBINATIONS.values()
+    yield from FINER_TERMS
     yield series_term(dict.fromkeys(("head", "neck", "chest", "abdomen", "pelvis", "thigh"), 100.0))
 
 
@@ -51,7 +62,7 @@ def test_terms_and_codes_are_those_of_table_l1() -> None:
         scheme, code, _, paired = table[named.term]
         assert (scheme, code, bool(paired)) == ("SCT", named.code.value, named.paired), named.term
         seen.add(named.term)
-    assert len(seen) == 18 + 10 + 4
+    assert len(seen) == 18 + 10 + 4 + 5
 
 
 def test_codes_are_known_to_pydicom() -> None:
@@ -146,6 +157,15 @@ def test_of_two_chains_the_greater_extent_is_named(
     named = series_term(extents)
     assert named.term == term
     assert named.flags == (f"left out of the term: {left_out}",)
+
+
+def test_terms_are_found_by_their_name() -> None:
+    """Every term that a series can get, and no other text, can be named by a site."""
+    for named in every_term():
+        if named.term is not None and not named.flags:
+            assert named_term(named.term) == named
+    assert named_term("Knee") is None
+    assert named_term("BRAIN") is None
 
 
 def test_unknown_never_contributes() -> None:
