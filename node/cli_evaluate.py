@@ -1,6 +1,7 @@
 """The command that judges weights: `bodytag evaluate`. Training's code is imported only when it runs."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -13,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from model.classify import SHIPPED, Classifier
-from node.cli_options import fail, sentences
+from node.cli_options import JsonOption, fail, sentences
 from node.config import Config
 from node.version import VERSION
 from rules.doubt import fit_maximum_energy
@@ -66,57 +67,58 @@ def evaluate(
     experiments: ExperimentsOption = None,
     reference: ReferenceOption = None,
     cache: CacheOption = CACHE,
+    as_json: JsonOption = False,
 ) -> None:
     """Score weights on subjects and sources never trained on; write a report, the model card, experiments."""
     with sentences(), _as_sentences():
         if experiments is not None:
-            _experiments(modality, experiments, reference, data, out, card, cache)
-            return
-        path = weights or _weights(config, modality)
-        _report(path, data, compare, tuple(part or ()), out, card, cache)
+            print(_experiments(modality, experiments, reference, data, out, card, cache, as_json))
+        else:
+            path = weights or _weights(config, modality)
+            print(_report(path, data, compare, tuple(part or ()), out, card, cache, as_json))
 
 
 def _report(
     path: Path, data: Path, before: Path | None, names: tuple[str, ...],
-    out: Path | None, card: Path | None, cache: Path,
-) -> None:  # fmt: skip
+    out: Path | None, card: Path | None, cache: Path, as_json: bool,
+) -> str:  # fmt: skip
     from model.training import card as cards
     from model.training import page, report, session
     from node.judging import stages
 
     with _progress() as begin:
-        found = session.evaluate(
-            session.Request(path, data, before, names, cache), stages(), begin, fit_maximum_energy
-        )
+        request = session.Request(path, data, before, names, cache)
+        found = session.evaluate(request, stages(), begin, fit_maximum_energy)
         minimum = Config.standalone().classify.minimum_confidence
         incoming = _incoming(found.network.modality, path, data, begin)
         made = session.report(found, VERSION, minimum, incoming)
+        text = report.to_json(made).decode()
         if out is not None:
-            pictures = session.shown(found, made, data)
-            _write(out / "report.html", page.render(made, pictures))
-            _write(out / report.NAME, report.to_json(made).decode())
+            _write(out / "report.html", page.render(made, session.shown(found, made, data)))
+            _write(out / report.NAME, text)
     if card is not None:
         session.update_card(found, made, data, card)
-    print(cards.tables(made))
-    if made.comparison:
-        print(cards.comparison(made.comparison))
+    if as_json:
+        return text
+    changes = [cards.comparison(made.comparison)] if made.comparison else []
+    return "\n\n".join([cards.tables(made), *changes])
 
 
 def _experiments(
     modality: str, folder: Path, reference: str | None, data: Path,
-    out: Path | None, card: Path | None, cache: Path,
-) -> None:  # fmt: skip
+    out: Path | None, card: Path | None, cache: Path, as_json: bool,
+) -> str:  # fmt: skip
     from model.training import card as cards
     from model.training import experiments
 
     with _progress() as begin:
         found = experiments.run(experiments.find(folder, modality), data, reference, begin, cache)
-    text = experiments.markdown(found)
+    text, plain = experiments.markdown(found), json.dumps([asdict(one) for one in found], indent=1)
     if out is not None:
-        _write(out / "experiments.json", json.dumps([asdict(one) for one in found], indent=1))
+        _write(out / "experiments.json", plain)
     if card is not None:
         cards.insert(card, f"{modality} experiments", text)
-    print(text)
+    return plain if as_json else text
 
 
 def _weights(config: Path | None, modality: str) -> Path:
@@ -149,14 +151,17 @@ def _incoming(modality: str, path: Path, data: Path, begin: "Begin") -> "tuple[I
 
 @contextmanager
 def _as_sentences() -> Iterator[None]:
-    """Turn what training's code raises over files and settings into one sentence."""
+    """Turn what training's code raises over settings, or its absence, into one sentence."""
+    from model.training.cases import EvaluationError
+    from model.training.run import RunError
+
     try:
         yield
     except ModuleNotFoundError as error:
         if error.name not in TRAINING:
             raise
         fail(f"{error.name} is not installed; evaluating needs pip install 'bodytag[train]'")
-    except ValueError as error:
+    except (EvaluationError, RunError) as error:
         fail(str(error))
 
 
@@ -176,4 +181,4 @@ def _progress() -> "Iterator[Begin]":
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
-    print(f"wrote {path}")
+    print(f"wrote {path}", file=sys.stderr)

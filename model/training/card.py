@@ -8,6 +8,7 @@ import numpy as np
 
 from model.regions import UNKNOWN
 from model.training.bootstrap import Figure
+from model.training.cases import EvaluationError
 from model.training.compare import Difference
 from model.training.evaluate import Scored, StageReport
 from model.training.metrics import Figures
@@ -224,10 +225,10 @@ def _numbers(figure: Figure) -> list[float | None]:
 
 
 def insert(card: Path, name: str, text: str) -> None:
-    """Replace what stands between the markers of `name` in the model card; ValueError if they are missing."""
+    """Replace what stands between the markers of `name`; EvaluationError where the card has none."""
     begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
     whole = card.read_text(encoding="utf-8")
     if begin not in whole or end not in whole:
-        raise ValueError(f"{card} lacks the markers {begin} and {end}")
+        raise EvaluationError(f"{card} lacks the markers {begin} and {end}")
     before, after = whole.split(begin)[0], whole.split(end)[1]
     card.write_text(f"{before}{begin}\n\n{text}\n\n{end}{after}", encoding="utf-8")

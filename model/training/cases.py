@@ -35,6 +35,10 @@ SYNTHETIC_SLICES: Final = 60
 _SEED: Final = 20_230_309
 
 
+class EvaluationError(ValueError):
+    """An evaluation cannot be done as asked; the message is one sentence."""
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """One series: n images in order of height, the truth of each (None: not scored), where it is from.
@@ -103,7 +107,7 @@ class Part:
 def part(data: Path, modality: str, name: str, split: Split, choice: Choice) -> Part:
     """Return the part of this name, for weights trained as `choice` says.
 
-    Raises ValueError for another name, and FileNotFoundError where the data is not there.
+    Raises EvaluationError for another name, and FileNotFoundError where the data is not there.
     """
     if name in (VALIDATION, EVALUATION):
         use = "eval" if name == EVALUATION else "train"
@@ -114,7 +118,7 @@ def part(data: Path, modality: str, name: str, split: Split, choice: Choice) -> 
         return left_out(data, modality, name.removeprefix(SOURCE), split, choice)
     if name.startswith(ANATOMY):
         return synthetic(data, modality, name.removeprefix(ANATOMY).lstrip(":") or "AF", choice)
-    raise ValueError(
+    raise EvaluationError(
         f"there is no part '{name}'; there are validation, evaluation, source:NAME, anatomy:NAME"
     )
 
@@ -163,10 +167,10 @@ def _cases(stack: Stack, wanted: tuple[str, ...]) -> Iterator[Case]:
 def synthetic(data: Path, modality: str, body: str, choice: Choice, each: int = SYNTHETIC_SLICES) -> Part:
     """Return `each` synthetic slices of one body for every region it has, drawn as training draws them.
 
-    Raises ValueError where no body has that name.
+    Raises EvaluationError where no body has that name.
     """
     if body not in FILES:
-        raise ValueError(f"there is no anatomy '{body}'; there are {', '.join(FILES)}")
+        raise EvaluationError(f"there is no anatomy '{body}'; there are {', '.join(FILES)}")
     classes = CLASSES[modality]
     nobody = Split(frozenset(), frozenset(), frozenset())
     pool = make_pool(data, modality, classes, nobody, Choice(SYNTHETIC, bodies=(body,)))

@@ -15,7 +15,7 @@ from model.classify import energy
 from model.regions import CLASSES
 from model.training.bootstrap import Places
 from model.training.calibration import fit_temperature
-from model.training.cases import Case, Part
+from model.training.cases import Case, EvaluationError, Part
 from model.training.compare import Difference, differences
 from model.training.confounders import Association, all_associations
 from model.training.metrics import Figures, Outcome, credited, figures
@@ -88,9 +88,9 @@ class Scored:
 
 
 def judge(network: Network, part: Part, stages: Sequence[Stage]) -> tuple[Judged, ...]:
-    """Return what each stage says of a part. Raises ValueError where it has no labelled slice."""
+    """Return what each stage says of a part. Raises EvaluationError where it has no labelled slice."""
     if not any(case.scored for case in part.cases):
-        raise ValueError(f"the part '{part.name}' has no labelled slice to score")
+        raise EvaluationError(f"the part '{part.name}' has no labelled slice to score")
     outputs = network.outputs(part)
     found = []
     for stage in stages:

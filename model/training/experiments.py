@@ -7,7 +7,7 @@ from typing import Final
 
 from model.training import split
 from model.training.card import points, table
-from model.training.cases import EVALUATION, VALIDATION, Part, part
+from model.training.cases import EVALUATION, VALIDATION, EvaluationError, Part, part
 from model.training.compare import Difference, differences
 from model.training.evaluate import judge
 from model.training.metrics import MEASURES, Outcome, measures
@@ -46,8 +46,8 @@ class Experiment:
 def find(folder: Path, modality: str) -> dict[str, Path]:
     """Return the weights of this modality under a folder by the name of their run, in order of names.
 
-    A run is named by its folder, or by its file where several lie in one. Raises ValueError where
-    there are none.
+    A run is named by its folder, or by its file where several lie in one. Raises EvaluationError
+    where there are none.
     """
     found = {}
     for path in sorted(folder.rglob("*.npz")):
@@ -55,7 +55,7 @@ def find(folder: Path, modality: str) -> dict[str, Path]:
             alone = path.stem.lower() == modality.lower() and path.parent != folder
             found[path.parent.name if alone else path.stem] = path
     if not found:
-        raise ValueError(f"there are no weights for {modality} with a card in {folder}")
+        raise EvaluationError(f"there are no weights for {modality} with a card in {folder}")
     return found
 
 
@@ -70,11 +70,11 @@ def run(
     """Score every run on the same parts; the reference comes first.
 
     Parts that one run left out in training are scored for that run and for the reference. Raises
-    ValueError where there is no run called `reference`; the first one is it if none is named.
+    EvaluationError where there is no run called `reference`; the first one is it if none is named.
     """
     first = reference or (REFERENCE if REFERENCE in weights else next(iter(weights)))
     if first not in weights:
-        raise ValueError(f"there is no run '{first}'; there are {', '.join(weights)}")
+        raise EvaluationError(f"there is no run '{first}'; there are {', '.join(weights)}")
     networks = {name: Network(weights[name], cache) for name in (first, *(n for n in weights if n != first))}
     choices = {name: choice_of(one.weights.card.get("training")) for name, one in networks.items()}
     modality = networks[first].modality

@@ -122,7 +122,7 @@ def shown(found: Evaluated, made: Report, data: Path) -> Pictures:
 def update_card(found: Evaluated, made: Report, data: Path, card: Path) -> None:
     """Write figures, data and comparison between their markers in the model card, and into the weights' card.
 
-    Raises ValueError where the markers are missing.
+    Raises EvaluationError where the markers are missing.
     """
     modality = found.network.modality
     choice = choice_of(found.network.weights.card.get("training"))

@@ -65,6 +65,14 @@ def test_experiments(folder: Path) -> None:
     )
 
 
+def test_json_is_the_report(folder: Path) -> None:
+    """With `--json` nothing but the report stands on standard output."""
+    where = ("--data", str(folder / "data"), "--cache", str(folder / "cache"))
+    one = str(folder / "runs" / "one" / "ct.npz")
+    found = CliRunner().invoke(app, ["evaluate", "--weights", one, "--part", "validation", "--json", *where])
+    assert [part["name"] for part in json.loads(found.stdout)["parts"]] == ["validation"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
