@@ -74,7 +74,7 @@ def thinned(positions_mm: NDArray[np.float64], start: int) -> NDArray[np.intp]:
     return np.array(kept, np.intp)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=6)
 def draw(places: Places, count: int = DRAWS, seed: int = 1) -> Draws:
     """Draw `count` times. A slice is chosen at random from each study; its series is the series kept.
 

@@ -25,7 +25,7 @@ def differences(before: Outcome, after: Outcome) -> tuple[Difference, ...]:
     if not same:
         raise ValueError("only outcomes of the same slices and classes can be compared")
     old, new = (measures(one.confusion(), one.classes) for one in (before, after))
-    first, second = (measures(one.resampled(), one.classes) for one in (before, after))
+    first, second = (measures(one.resampled(), one.classes, one.confusion()) for one in (before, after))
     return tuple(
         Difference(
             name, float(old[name]), float(new[name]),

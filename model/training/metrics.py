@@ -133,14 +133,24 @@ def rates(matrices: Matrices) -> dict[str, NDArray[np.float64]]:
         }
 
 
-def averages(matrices: Matrices, weighted: bool) -> dict[str, NDArray[np.float64]]:
-    """Return the averages of `rates` over the classes that have slices, by slices or each class alike."""
-    truth = matrices.sum(axis=-1)
+def averages(
+    matrices: Matrices, weighted: bool, whole: Matrices | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """Return the averages of `rates` over the classes that have slices, by slices or each class alike.
+
+    In the average over classes, one that a draw misses counts as it does over all slices, where those
+    are given as `whole` (k, k + 1): else draws without a weak class would lift the average.
+    """
+    truth, found = matrices.sum(axis=-1), rates(matrices)
+    if whole is not None and not weighted:
+        truth = np.broadcast_to(whole.sum(axis=-1), truth.shape)
+        found = {name: np.where(np.isnan(found[name]), values, found[name])
+                 for name, values in rates(whole).items()}  # fmt: skip
     weights = truth if weighted else (truth > 0).astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         return {
             name: np.nansum(values * weights, axis=-1) / weights.sum(axis=-1)
-            for name, values in rates(matrices).items()
+            for name, values in found.items()
         }
 
 
@@ -158,9 +168,11 @@ def non_adjacent_share(matrices: Matrices, classes: Sequence[str]) -> NDArray[np
     return np.asarray(share, np.float64)
 
 
-def measures(matrices: Matrices, classes: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    """Return every one of MEASURES of confusion matrices (..., k, k + 1), each (...)."""
-    macro = averages(matrices, weighted=False)
+def measures(
+    matrices: Matrices, classes: Sequence[str], whole: Matrices | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """Return every one of MEASURES of confusion matrices (..., k, k + 1), each (...); `whole` as above."""
+    macro = averages(matrices, weighted=False, whole=whole)
     accuracy = averages(matrices, weighted=True)["sensitivity"]
     shares = accuracy, macro["sensitivity"], macro["f1"], non_adjacent_share(matrices, classes)
     return dict(zip(MEASURES, shares, strict=True))
@@ -205,5 +217,5 @@ def _regions(outcome: Outcome, total: Matrices, resampled: Matrices) -> tuple[Re
 
 
 def _averaged(total: Matrices, resampled: Matrices, weighted: bool) -> dict[str, Figure]:
-    point, spread = averages(total, weighted), averages(resampled, weighted)
+    point, spread = averages(total, weighted), averages(resampled, weighted, total)
     return {name: figure(float(point[name]), spread[name]) for name in point}

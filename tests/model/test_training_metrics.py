@@ -79,6 +79,13 @@ def test_interval_contains_the_value() -> None:
         assert 0.4 < one.low < one.value < one.high < 0.9
 
 
+def test_draws_that_miss_a_weak_region_do_not_lift_the_macro_average() -> None:
+    """A region of one patient, all wrong, counts in every draw; else its absence would look like success."""
+    cases = [(f"s{i}", "head", "head") for i in range(20)] + [("one", "foot", "head")]
+    found = figures(outcome(*cases)).macro["sensitivity"]
+    assert (found.low, found.value, found.high) == pytest.approx((0.5, 0.5, 0.5))
+
+
 def test_second_reading_counts_apart() -> None:
     """A slice read as its `also` is wrong, but right where a second reading counts."""
     plain = outcome(("a", "neck", "head"))
