@@ -168,6 +168,7 @@ class Destination(_Section):
     calling_ae_title: AeTitle | None = None
     relabel: Policy = "when_missing_or_wrong"
     new_series: bool = False
+    report: bool = False
     accepted_warnings: tuple[Status, ...] = (0xB000, 0xB006, 0xB007)
     timeout_s: Seconds = 30
     retry: Retry = Retry()

@@ -3,7 +3,6 @@
 Source: PS3.3 C.7.6.1.1.2 (Image Type), C.12.4.1 (Source Image Sequence), PS3.5 B.2 (UUID-derived UIDs).
 """
 
-import uuid
 from collections.abc import Iterator, Mapping
 from typing import Final
 
@@ -12,13 +11,12 @@ from node import tags
 from node.anatomy import text
 from node.encoded import Buffer, Element, EncodedError, Syntax
 from node.groups import Groups
-from node.part10 import IMPLEMENTATION_CLASS_UID
 from node.provenance import code
 from node.splice import element, index, item, items_of, sequence, splice
+from node.uids import named_uid
 
 DESCRIPTION: Final = b"Body part told from the pixels; the pixel data are those of the source image"
 
-_NAMES: Final = uuid.UUID(int=int(str(IMPLEMENTATION_CLASS_UID).removeprefix("2.25.")))
 _PREFIX_BYTES: Final = 132
 _MEDIA_STORAGE_INSTANCE: Final = 0x00020003
 
@@ -29,8 +27,7 @@ def new_uid(original: str, work: DeliveryWork, ae_title: str) -> str:
     Another decision makes other content, and so other UIDs.
     """
     decision = (ae_title, work.decided_at.isoformat(), work.term, work.weights_digest, work.software_version)
-    named = uuid.uuid5(_NAMES, "|".join(map(str, (original, *decision))))
-    return f"2.25.{named.int}"
+    return named_uid(original, *decision)
 
 
 def changes(

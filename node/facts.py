@@ -68,7 +68,7 @@ def of_path(path: Path, study_uid: str = "", series_uid: str = "") -> SeriesFact
     values = dict.fromkeys(_KEYWORDS, "")
     try:
         data_set = dcmread(path, stop_before_pixels=True, specific_tags=list(_KEYWORDS.values()))
-        values = {name: _text(data_set, keyword) for name, keyword in _KEYWORDS.items()}
+        values = {name: text(data_set, keyword) for name, keyword in _KEYWORDS.items()}
     except BROKEN as error:  # whatever a header does to the parser, its series must go on
         log.warning("the header of a series cannot be read", file=path.name, error=type(error).__name__)
     return SeriesFacts(
@@ -79,7 +79,8 @@ def of_path(path: Path, study_uid: str = "", series_uid: str = "") -> SeriesFact
     )
 
 
-def _text(data_set: Dataset, keyword: str) -> str:
+def text(data_set: Dataset, keyword: str) -> str:
+    """Return a value as one text, several values joined by a backslash."""
     value = data_set.get(keyword)
     if value is None:
         return ""

@@ -10,6 +10,7 @@ from node import site
 from node.clock import utc_now
 from node.coercion import KEEP, Incoming, Term, action_for
 from node.config import Config
+from node.reporting import is_report
 
 
 def resend(
@@ -27,6 +28,8 @@ def resend(
         rule = site.decided(config, row)
         to = names or [each.name for each in site.destinations(config, rule)]
         routes = [Route(name, KEEP if site.keeps(rule) else _action(config, row, name)) for name in to]
+        if is_report(row):
+            routes = [each for each in routes if config.destination(each.destination).report]
         with database.session() as session:
             armed += rearm(session, [row.series_id], None, only_failed, routes, utc_now())
     return armed

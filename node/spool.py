@@ -2,7 +2,8 @@
 
 Layout: `<folder>/instances/<study uid>/<series uid>/<instance uid>.dcm`; a different object with the
 same UID lies beside it as `<instance uid>.<digest>.dcm`. `incoming` holds files being written, `outgoing`
-relabelled copies being sent, `requests` what the command line asks of the running node.
+relabelled copies being sent, `reports` the node's own objects, `requests` what the command line asks of the
+running node.
 """
 
 import fcntl
@@ -22,6 +23,8 @@ from node.status import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, Rejection
 
 UID_PATTERN: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
 """Digits and single dots: safe as a file name. Leading zeros, forbidden by PS3.5 9.1, occur and are kept."""
+
+REPORTS: Final = "reports"
 
 _REMEMBERED_FOLDERS: Final = 4096
 
@@ -68,7 +71,7 @@ class Spool:
         self._minimum_free_bytes = minimum_free_bytes
         self._durable: set[Path] = set()
         self._lock = threading.Lock()
-        for path in (self.instances, self.requests, self._incoming):
+        for path in (self.instances, self.requests, self._incoming, folder / REPORTS):
             path.mkdir(parents=True, exist_ok=True)
 
     def lock(self) -> IO[str]:
@@ -140,9 +143,23 @@ class Spool:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def keep_report(self, uid: str, content: bytes) -> str:
+        """Write a report of the node's own so that it survives a power cut; return its relative path.
+
+        The same report again replaces the first. Raises OSError.
+        """
+        incoming = self._incoming / uuid.uuid4().hex
+        try:
+            _write_durably(incoming, content, memoryview(b""))
+            incoming.replace(self.folder / REPORTS / f"{uid}.dcm")
+        finally:
+            incoming.unlink(missing_ok=True)
+        _fsync_folder(self.folder / REPORTS)
+        return f"{REPORTS}/{uid}.dcm"
+
     def path(self, relative: str) -> Path:
-        """Return the absolute path of a stored instance."""
-        return self.instances / relative
+        """Return the absolute path of a stored instance, or of a report."""
+        return (self.folder if relative.startswith(f"{REPORTS}/") else self.instances) / relative
 
 
 def data_set_digest(path: Path, offset: int) -> str:

@@ -21,12 +21,13 @@ from model.gate import reason
 from model.geometry import normal, order, positions_mm
 from model.read import Image, ImageHeader, NotDicomError, UndecodableError, read_pixels
 from node import log as logs
-from node import site, version
+from node import reporting, site, version
 from node.clock import utc_now
 from node.coercion import KEEP, Incoming, Term, action_for, remarks
 from node.config import Config
 from node.frames import by_instance
 from node.relabel import read_incoming
+from node.report import ReportError
 from node.spool import Spool
 from rules.decide import decide
 from rules.verdict import Evidence, Verdict
@@ -89,8 +90,16 @@ def classify_series(
         Route(each.name, KEEP if site.keeps(rule) else action_for(each, incoming, term, config.relabel))
         for each in site.destinations(config, rule)
     ]
+    now = utc_now()
+    prepared = None
+    try:
+        prepared = reporting.prepare(headers, outcome, routes, config, spool, now)
+    except (ReportError, OSError) as error:
+        log.warning("no report on a series", series_id=series_id, reason=str(error))
     with database.session() as session:
-        recorded = record_outcome(session, series_id, outcome, routes, utc_now())
+        recorded = record_outcome(session, series_id, outcome, routes, now)
+        if recorded and prepared is not None:
+            reporting.record(session, prepared, now)
     log.info(
         "series classified",
         series_id=series_id,
