@@ -129,7 +129,10 @@ def _weights(config: Path | None, modality: str) -> Path:
 
     run = load(config)
     made = run.out / f"{run.modality.lower()}.npz"
-    return made if made.is_file() else SHIPPED[run.modality]
+    if made.is_file():
+        return made
+    print(f"there is no {made}: the shipped weights are scored", file=sys.stderr)
+    return SHIPPED[run.modality]
 
 
 def _incoming(modality: str, path: Path, data: Path, begin: "Begin") -> "tuple[Incoming, ...]":

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from model.training.stages import SeriesOutput
+from model.weights_file import file_digest
 from node.baseline import telling
 from node.cli import app
 from node.judging import ruled, stages
@@ -71,6 +72,18 @@ def test_json_is_the_report(folder: Path) -> None:
     one = str(folder / "runs" / "one" / "ct.npz")
     found = CliRunner().invoke(app, ["evaluate", "--weights", one, "--part", "validation", "--json", *where])
     assert [part["name"] for part in json.loads(found.stdout)["parts"]] == ["validation"]
+
+
+def test_a_runs_file_stands_for_its_weights(folder: Path) -> None:
+    """`--config` scores what the run made."""
+    config = folder / "one.yaml"
+    config.write_text("modality: CT\nsteps: 1\nout: runs/one\n", encoding="utf-8")
+    status, text = run(
+        folder, "--config", str(config), "--part", "validation", "--out", str(folder / "named")
+    )
+    assert status == 0, text
+    made = json.loads((folder / "named" / "report.json").read_text(encoding="utf-8"))
+    assert made["weights"]["digest"] == file_digest(folder / "runs" / "one" / "ct.npz")
 
 
 @pytest.mark.parametrize(
