@@ -55,7 +55,7 @@ class Classifier:
         where a file is unreadable, does not match its card's digest, or is of another modality.
         """
         verified = {modality: _verified(modality, path) for modality, path in weights.items()}
-        with _without_chatter():
+        with without_chatter():
             _prepare_tensorflow(threads)
             return cls(
                 {name: _Loaded(found, _compiled(weights[name], found)) for name, found in verified.items()}
@@ -117,7 +117,7 @@ def _verified(modality: str, path: Path) -> Weights:
 
 
 @contextmanager
-def _without_chatter() -> Iterator[None]:
+def without_chatter() -> Iterator[None]:
     """Silence what TensorFlow's libraries print past any logger while they load; errors still raise."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from model.classify import without_chatter
 from model.networks import Definition, build
 from model.training import imagenet, position
 from model.training.run import IMAGENET, Run
@@ -99,10 +100,11 @@ class Network:
 
     def __init__(self, run: Run, definition: Definition) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        import keras
+        with without_chatter():
+            import keras
 
-        keras.utils.set_random_seed(run.seed)
-        self.model = first(run, definition)
+            keras.utils.set_random_seed(run.seed)
+            self.model = first(run, definition)
         if run.frozen_normalisation:
             freeze_normalisation(self.model.layers)
         self._paired = 2 * position.pairs_in(run.batch) if run.position else 0

@@ -20,9 +20,10 @@ import pydicom
 from numpy.typing import NDArray
 
 from model.attributes import text
+from model.frames import read_headers
 from model.gate import reason
 from model.geometry import order, positions_mm, step_mm
-from model.read import ImageHeader, NotDicomError, UndecodableError, read_header, read_pixels
+from model.read import ImageHeader, NotDicomError, UndecodableError, read_pixels
 from model.regions import CLASSES
 from model.training import labels as tables
 from model.training.data import UNSCORED, Row, Stack
@@ -88,10 +89,10 @@ def _headers(folder: Path) -> dict[str, list[ImageHeader]]:
     series: defaultdict[str, list[ImageHeader]] = defaultdict(list)
     for path in sorted(each for each in folder.rglob("*") if each.is_file()):
         try:
-            header = read_header(path)
+            found = read_headers(path)
         except NotDicomError:
             continue
-        series[header.series_instance_uid].append(header)
+        series[found[0].series_instance_uid] += found
     return dict(series)
 
 

@@ -104,7 +104,7 @@ class Bar:
 def _bar(console: Console) -> Progress:
     texts = [TextColumn(text) for text in ("{task.fields[words]}", "{task.fields[pace]} images/s")]
     return Progress(
-        BarColumn(), TaskProgressColumn(), *texts, TextColumn("left {task.fields[left]}"), console=console
+        BarColumn(20), TaskProgressColumn(), *texts, TextColumn("left {task.fields[left]}"), console=console
     )
 
 
@@ -135,7 +135,10 @@ def _events(run: Run, state: State) -> Iterator[Events | None]:
         return
     from tensorboardX import SummaryWriter
 
-    writer = SummaryWriter(str(run.out / LOGS), purge_step=state.step + 1 if state.step else None)
+    purge = state.step + 1 if state.step else None
+    # the name's own time stamp counts seconds; a run that goes on at once would write over its first file
+    suffix = f".{state.step}"
+    writer = SummaryWriter(str(run.out / LOGS), purge_step=purge, filename_suffix=suffix)
     try:
         yield Events(run, writer)
     finally:

@@ -15,6 +15,7 @@ from model.training.data import samples
 from model.training.folder import FolderError, Series, divide, load, scan, training
 from model.training.split import Split
 from tests.builders import CORONAL, Recipe, real_series, write
+from tests.multiframe import Enhanced, write_enhanced
 
 HEADER = "series_uid,region,from_mm,to_mm"
 RECIPE = Recipe(n=6, first_position=(-25.0, -25.0, -100.0), step_mm=10.0)
@@ -187,6 +188,17 @@ def test_what_cannot_be_decoded_is_left_out(tmp_path: Path) -> None:
                 load(series)
         else:
             assert load(series).row.ranges == ((0, 0, "knee"), (1, 2, "thigh"))
+
+
+def test_frames_of_an_enhanced_object_are_slices(tmp_path: Path) -> None:
+    """A multi-frame object is read as the node reads it: each frame has its place and its label."""
+    write_enhanced(tmp_path / "mine", Enhanced(RECIPE))
+    [series] = scan(tmp_path / "mine", table(tmp_path / "a.csv", f"{UID},knee,-100,-80"), "CT")
+    stack = load(series)
+    assert stack.row.ranges == ((0, 2, "knee"),)
+    assert stack.positions_mm is not None
+    assert stack.positions_mm.tolist() == [-100, -90, -80, -70, -60, -50]
+    assert len(stack.images) == 6
 
 
 REAL = {name: files for name, files in real_series().items() if name.startswith("ct/sts")}

@@ -7,6 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from model.networks import SMALL, Definition, build
+from model.regions import CT_CLASSES
 from model.training.bodies import Body, Site
 from model.training.data import Row, Stack, samples
 from model.training.fit import Network
@@ -17,7 +18,7 @@ from model.training.supply import Batch
 from model.weights_file import load, restore, save
 
 CLASSES = ("knee", "hand")
-TINY = Definition(SMALL, CLASSES, size=32, widths=(4, 8), blocks=1, dropout=0.0)
+TINY = Definition(SMALL, CT_CLASSES, size=32, widths=(4, 8), blocks=1, dropout=0.0)
 
 
 def stack(region: str = "knee", n: int = 40, step_mm: float = 5.0, volume: bool = True) -> Stack:
@@ -94,7 +95,7 @@ def toy(batch: int, paired: int, seed: int) -> Batch:
     heights = rng.uniform(-1, 1, paired + batch).astype(np.float32)
     heights[:paired] = np.sort(heights[:paired].reshape(-1, 2), axis=1).ravel()
     noise = rng.normal(0, 0.05, (paired + batch, 32, 32, 1)).astype(np.float32)
-    targets = np.eye(2, dtype=np.float32)[(heights > 0).astype(int)]
+    targets = np.eye(len(CT_CLASSES), dtype=np.float32)[(heights > 0).astype(int)]
     targets[:paired] = 0
     told = np.zeros((paired + batch, 2), np.float32)
     told[:paired] = np.stack([heights[:paired], np.ones(paired)], axis=1)
