@@ -11,7 +11,7 @@ from db.records import DeliveryWork
 from model.regions import BY_KEY
 from node import tags
 from node.encoded import Buffer, Element, EncodedError, Syntax, items
-from node.groups import Changes, Groups
+from node.groups import UNCHANGED, GroupChanges, Groups
 from node.provenance import code
 from node.splice import element, first_item, index, item, sequence, splice
 
@@ -101,7 +101,7 @@ def anatomies(data: Buffer, groups: Groups, syntax: Syntax) -> Iterator[Anatomy 
 
 def frame_changes(
     data: Buffer, found: Mapping[int, Element], groups: Groups, work: DeliveryWork, syntax: Syntax
-) -> tuple[Changes, list[Changes]]:
+) -> GroupChanges:
     """Return the changes of the shared item and of each frame's that make Frame Anatomy say the verdict.
 
     Shared where all frames say the same, else per frame. Nothing changes where it says so already, and
@@ -116,7 +116,7 @@ def frame_changes(
         old == (new and Anatomy(new.laterality, new.value)) for old, new in zip(before, wanted, strict=True)
     ]
     if all(unchanged) or None in wanted:
-        return {}, [{} for _ in before]
+        return UNCHANGED
     encoded = [
         _frame_anatomy(data, groups.of(frame, tags.FRAME_ANATOMY), new, syntax)
         for frame, new in enumerate(wanted)
@@ -124,9 +124,13 @@ def frame_changes(
     ]
     own = [tags.FRAME_ANATOMY in group.found for group in groups.frames]
     if len(set(encoded)) == 1:
-        return {tags.FRAME_ANATOMY: encoded[0]}, [{tags.FRAME_ANATOMY: None} if has else {} for has in own]
+        return GroupChanges(
+            {tags.FRAME_ANATOMY: encoded[0]}, tuple({tags.FRAME_ANATOMY: None} if has else {} for has in own)
+        )
     shared = groups.shared is not None and tags.FRAME_ANATOMY in groups.shared.found
-    return {tags.FRAME_ANATOMY: None} if shared else {}, [{tags.FRAME_ANATOMY: each} for each in encoded]
+    return GroupChanges(
+        {tags.FRAME_ANATOMY: None} if shared else {}, tuple({tags.FRAME_ANATOMY: each} for each in encoded)
+    )
 
 
 def _wanted(old: Anatomy | None, region: str | None, work: DeliveryWork, given: str) -> Anatomy | None:

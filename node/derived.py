@@ -10,12 +10,15 @@ from db.records import DeliveryWork
 from node import tags
 from node.anatomy import text
 from node.encoded import Buffer, Element, EncodedError, Syntax
-from node.groups import Groups
+from node.groups import GroupChanges, Groups
 from node.provenance import code
-from node.splice import element, index, item, items_of, sequence, splice
+from node.splice import element, first_item, index, item, items_of, sequence, splice
 from node.uids import named_uid
 
 DESCRIPTION: Final = b"Body part told from the pixels; the pixel data are those of the source image"
+
+DERIVATION: Final = ("RELABEL", "99BODYTAG", "Body part attributes corrected, pixel data unchanged")
+"""The code of the derivation of frames: CID 7203, which may be extended, has none for it."""
 
 _PREFIX_BYTES: Final = 132
 _MEDIA_STORAGE_INSTANCE: Final = 0x00020003
@@ -33,30 +36,42 @@ def new_uid(original: str, work: DeliveryWork, ae_title: str) -> str:
 def changes(
     data: Buffer,
     found: Mapping[int, Element],
-    groups: Groups | None,
+    has_frames: bool,
     work: DeliveryWork,
     ae_title: str,
     syntax: Syntax,
 ) -> dict[int, bytes | None]:
-    """Return what makes an instance one of the new series.
-
-    Raises EncodedError for Enhanced objects: their frames would have to be derived one by one.
-    """
-    if groups is not None:
-        raise EncodedError("a multi-frame object is not made anew")
+    """Return what makes an instance one of the new series; frames name their sources themselves."""
     instance = new_uid(text(data, found, tags.SOP_INSTANCE), work, ae_title)
     series = new_uid(text(data, found, tags.SERIES_INSTANCE), work, ae_title)
-    sources = items_of(data, found.get(tags.SOURCE_IMAGE)), _source_image(data, found, syntax)
     new: dict[int, bytes | None] = {
-        tags.IMAGE_TYPE: element(tags.IMAGE_TYPE, b"CS", _image_type(data, found), syntax),
+        tags.IMAGE_TYPE: element(
+            tags.IMAGE_TYPE, b"CS", _derived(text(data, found, tags.IMAGE_TYPE)), syntax
+        ),
         tags.SOP_INSTANCE: element(tags.SOP_INSTANCE, b"UI", instance.encode("ascii"), syntax),
-        tags.DERIVATION_DESCRIPTION: element(tags.DERIVATION_DESCRIPTION, b"ST", DESCRIPTION, syntax),
-        tags.SOURCE_IMAGE: sequence(tags.SOURCE_IMAGE, sources, syntax),
         tags.SERIES_INSTANCE: element(tags.SERIES_INSTANCE, b"UI", series.encode("ascii"), syntax),
     }
+    if not has_frames:
+        sources = items_of(data, found.get(tags.SOURCE_IMAGE)), _source_image(data, found, syntax)
+        new[tags.SOURCE_IMAGE] = sequence(tags.SOURCE_IMAGE, sources, syntax)
+        new[tags.DERIVATION_DESCRIPTION] = _description(syntax)
     # When and by whom the source was created does not hold for the copy.
     creation = (tags.INSTANCE_CREATION_DATE, tags.INSTANCE_CREATION_TIME, tags.INSTANCE_CREATOR)
     return new | {tag: None for tag in creation if tag in found}
+
+
+def frame_changes(data: Buffer, found: Mapping[int, Element], groups: Groups, syntax: Syntax) -> GroupChanges:
+    """Return what makes the frames derived ones (PS3.3 C.7.6.16.2.6): their type, and their source."""
+    own = any(tags.DERIVATION_IMAGE in frame.found for frame in groups.frames)
+    shared = {} if groups.shared is None else _types(data, groups.shared.found, syntax)
+    frames = [_types(data, frame.found, syntax) for frame in groups.frames]
+    if own:
+        for number, (frame, new) in enumerate(zip(groups.frames, frames, strict=True), 1):
+            new[tags.DERIVATION_IMAGE] = _derivation(data, found, frame.found, syntax, number)
+    else:
+        before = {} if groups.shared is None else groups.shared.found
+        shared[tags.DERIVATION_IMAGE] = _derivation(data, found, before, syntax)
+    return GroupChanges(shared, tuple(frames))
 
 
 def meta(head: bytes, work: DeliveryWork, ae_title: str) -> Iterator[Buffer]:
@@ -70,19 +85,59 @@ def meta(head: bytes, work: DeliveryWork, ae_title: str) -> Iterator[Buffer]:
     yield from splice(data, found, {_MEDIA_STORAGE_INSTANCE: new}, plain)
 
 
-def _image_type(data: Buffer, found: Mapping[int, Element]) -> bytes:
-    values = text(data, found, tags.IMAGE_TYPE).split("\\")
-    return "\\".join(["DERIVED", *(values[1:] or ["PRIMARY"])]).encode("latin-1")
+def _derived(image_type: str) -> bytes:
+    """Return an Image Type or Frame Type with DERIVED as its first value, two values at least."""
+    return "\\".join(["DERIVED", *(image_type.split("\\")[1:] or ["PRIMARY"])]).encode("latin-1")
 
 
-def _source_image(data: Buffer, found: Mapping[int, Element], syntax: Syntax) -> bytes:
+def _types(data: Buffer, found: Mapping[int, Element], syntax: Syntax) -> dict[int, bytes | None]:
+    """Return the functional groups that hold a Frame Type, made DERIVED."""
+    new: dict[int, bytes | None] = {}
+    for tag in (tags.CT_FRAME_TYPE, tags.MR_FRAME_TYPE):
+        one = first_item(data, found.get(tag), syntax)
+        if one is None:
+            continue
+        inner = index(data, syntax, one)
+        value = element(tags.FRAME_TYPE, b"CS", _derived(text(data, inner, tags.FRAME_TYPE)), syntax)
+        content = [bytes(piece) for piece in splice(data, inner, {tags.FRAME_TYPE: value}, syntax, one)]
+        new[tag] = sequence(tag, [item(content, syntax)], syntax)
+    return new
+
+
+def _derivation(
+    data: Buffer,
+    found: Mapping[int, Element],
+    before: Mapping[int, Element],
+    syntax: Syntax,
+    frame_number: int | None = None,
+) -> bytes:
+    """Encode Derivation Image Sequence: the items that are there, and one that names the object as source.
+
+    Raises EncodedError where those are encoded as UN, to which none can be appended.
+    """
+    old = before.get(tags.DERIVATION_IMAGE)
+    if old is not None and old.vr == b"UN":
+        raise EncodedError("Derivation Image is no sequence")
+    source = sequence(tags.SOURCE_IMAGE, [_source_image(data, found, syntax, frame_number)], syntax)
+    how = sequence(tags.DERIVATION_CODE, [code(*DERIVATION, syntax)], syntax)
+    new = item((_description(syntax), source, how), syntax)
+    return sequence(tags.DERIVATION_IMAGE, (items_of(data, old), new), syntax)
+
+
+def _description(syntax: Syntax) -> bytes:
+    return element(tags.DERIVATION_DESCRIPTION, b"ST", DESCRIPTION, syntax)
+
+
+def _source_image(
+    data: Buffer, found: Mapping[int, Element], syntax: Syntax, frame_number: int | None = None
+) -> bytes:
     purpose = code("121322", "DCM", "Source image for image processing operation", syntax)
-    return item(
-        (
-            element(0x00081150, b"UI", text(data, found, tags.SOP_CLASS).encode("latin-1"), syntax),
-            element(0x00081155, b"UI", text(data, found, tags.SOP_INSTANCE).encode("latin-1"), syntax),
-            element(0x0028135A, b"CS", b"YES", syntax),
-            sequence(0x0040A170, [purpose], syntax),
-        ),
-        syntax,
-    )
+    content = [
+        element(0x00081150, b"UI", text(data, found, tags.SOP_CLASS).encode("latin-1"), syntax),
+        element(0x00081155, b"UI", text(data, found, tags.SOP_INSTANCE).encode("latin-1"), syntax),
+        element(0x0028135A, b"CS", b"YES", syntax),
+        sequence(0x0040A170, [purpose], syntax),
+    ]
+    if frame_number is not None:
+        content.insert(2, element(0x00081160, b"IS", str(frame_number).encode("ascii"), syntax))
+    return item(content, syntax)

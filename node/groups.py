@@ -4,8 +4,9 @@ Source: PS3.3 C.7.6.16. A group stands either in the one item that all frames sh
 each frame, never in both.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from node import tags
 from node.encoded import ITEM, Buffer, Element, EncodedError, Syntax, items
@@ -36,6 +37,29 @@ class Groups:
         return own if own is not None or self.shared is None else self.shared.found.get(tag)
 
 
+@dataclass(frozen=True, slots=True)
+class GroupChanges:
+    """What changes in the shared item and in each frame's: new groups by tag, None to remove one."""
+
+    shared: Changes
+    frames: tuple[Changes, ...]
+
+    def writes(self, tag: int) -> bool:
+        """Tell whether a functional group is written anywhere."""
+        return any(changes.get(tag) is not None for changes in (self.shared, *self.frames))
+
+    def and_(self, other: "GroupChanges") -> "GroupChanges":
+        """Return these changes and others of the same frames."""
+        if not self.frames or not other.frames:
+            return self if self.frames else other
+        both = zip(self.frames, other.frames, strict=True)
+        return GroupChanges({**self.shared, **other.shared}, tuple({**one, **two} for one, two in both))
+
+
+UNCHANGED: Final = GroupChanges({}, ())
+"""No functional group changes."""
+
+
 def read(data: Buffer, found: Found, syntax: Syntax) -> Groups | None:
     """Return the functional groups; None where the object has none for its frames.
 
@@ -54,19 +78,16 @@ def read(data: Buffer, found: Found, syntax: Syntax) -> Groups | None:
 
 
 def rewritten(
-    data: Buffer, found: Found, groups: Groups, shared: Changes, frames: Sequence[Changes], syntax: Syntax
+    data: Buffer, found: Found, groups: Groups, changes: GroupChanges, syntax: Syntax
 ) -> dict[int, bytes]:
-    """Return the sequences of functional groups that change, encoded anew.
-
-    `shared` and `frames` (one for each frame) hold new functional groups by tag, None to remove one.
-    """
+    """Return the sequences of functional groups that change, encoded anew."""
     new: dict[int, bytes] = {}
-    if shared:
-        new[tags.SHARED_GROUPS] = _shared(data, found, groups, shared, syntax)
-    if any(frames):
+    if changes.shared:
+        new[tags.SHARED_GROUPS] = _shared(data, found, groups, changes.shared, syntax)
+    if any(changes.frames):
         content = b"".join(
-            _edited(data, group, changes, syntax) if changes else _bytes(data, group.item)
-            for group, changes in zip(groups.frames, frames, strict=True)
+            _edited(data, group, own, syntax) if own else _bytes(data, group.item)
+            for group, own in zip(groups.frames, changes.frames, strict=True)
         )
         new[tags.PER_FRAME_GROUPS] = rewrapped(data, found[tags.PER_FRAME_GROUPS], content, syntax)
     return new

@@ -109,11 +109,26 @@ def _changes(source: _Source, work: DeliveryWork, term: str, ae_title: str) -> d
     """Return the elements that change, by tag; none where the instance is passed on as it came."""
     if _left_alone(source, work):
         return {}
-    changes = _labels(source, work, term)
+    data, found, syntax = source.data, source.found, source.syntax
+    changes: dict[int, bytes | None] = {}
+    regions, types = groups.UNCHANGED, groups.UNCHANGED
+    if source.text(tags.BODY_PART) != term or any(contradicts(value, term) for value in source.codes):
+        if source.groups is not None:
+            regions = anatomy.frame_changes(data, found, source.groups, work, syntax)
+        changes |= _labels(source, work, term, regions)
     if work.policy == NEW_SERIES:
-        changes |= derived.changes(source.data, source.found, source.groups, work, ae_title, source.syntax)
-    elif not changes:
-        return {}
+        changes |= derived.changes(data, found, source.groups is not None, work, ae_title, syntax)
+        if source.groups is not None:
+            types = derived.frame_changes(data, found, source.groups, syntax)
+    if source.groups is not None:
+        changes |= groups.rewritten(data, found, source.groups, regions.and_(types), syntax)
+    return changes and changes | _records(source, changes, work, ae_title)
+
+
+def _records(
+    source: _Source, changes: Mapping[int, bytes | None], work: DeliveryWork, ae_title: str
+) -> dict[int, bytes | None]:
+    """Return the elements that tell of the changes."""
     data, found, syntax = source.data, source.found, source.syntax
     replaced = bool(source.text(tags.BODY_PART) or source.codes)
     modified = (
@@ -124,7 +139,7 @@ def _changes(source: _Source, work: DeliveryWork, term: str, ae_title: str) -> d
         items_of(data, found.get(tags.CONTRIBUTING_EQUIPMENT)),
         contributing_equipment(work, ae_title, syntax),
     )
-    return changes | {
+    return {
         tags.INSTANCE_COERCION: element(tags.INSTANCE_COERCION, b"DT", moment(work), syntax),
         tags.CONTRIBUTING_EQUIPMENT: sequence(tags.CONTRIBUTING_EQUIPMENT, equipment, syntax),
         tags.ORIGINAL_ATTRIBUTES: sequence(tags.ORIGINAL_ATTRIBUTES, modified, syntax),
@@ -145,20 +160,15 @@ def _left_alone(source: _Source, work: DeliveryWork) -> bool:
     )
 
 
-def _labels(source: _Source, work: DeliveryWork, term: str) -> dict[int, bytes | None]:
-    """Return Body Part Examined, anatomic regions and Laterality as they are to be; none if they are."""
+def _labels(
+    source: _Source, work: DeliveryWork, term: str, regions: groups.GroupChanges
+) -> dict[int, bytes | None]:
+    """Return Body Part Examined, Anatomic Region Sequence and Laterality where they change."""
     found, syntax = source.found, source.syntax
-    regions = _regions(source, work)
-    same = source.text(tags.BODY_PART) == term
-    if same and not any(contradicts(value, term) for value in source.codes):
-        return {}
-    if same and not regions:
-        return {}
-    changes: dict[int, bytes | None] = {
-        **regions,
-        tags.BODY_PART: element(tags.BODY_PART, b"CS", term.encode("ascii"), syntax),
-    }
-    frame_laterality = bool(source.anatomies) or {tags.SHARED_GROUPS, tags.PER_FRAME_GROUPS} & regions.keys()
+    changes = _region(source, work)
+    if source.text(tags.BODY_PART) != term:
+        changes[tags.BODY_PART] = element(tags.BODY_PART, b"CS", term.encode("ascii"), syntax)
+    frame_laterality = bool(source.anatomies) or regions.writes(tags.FRAME_ANATOMY)
     if work.paired and not (frame_laterality or {tags.LATERALITY, tags.IMAGE_LATERALITY} & found.keys()):
         changes[tags.LATERALITY] = element(tags.LATERALITY, b"CS", b"", syntax)
     if not work.paired and tags.LATERALITY in found:
@@ -166,23 +176,18 @@ def _labels(source: _Source, work: DeliveryWork, term: str) -> dict[int, bytes |
     return changes
 
 
-def _regions(source: _Source, work: DeliveryWork) -> dict[int, bytes | None]:
-    """Return the anatomic regions that change: of the frames where there are any, else of the image."""
+def _region(source: _Source, work: DeliveryWork) -> dict[int, bytes | None]:
+    """Return the image's Anatomic Region Sequence if it changes; an object with frames needs none."""
     data, found, syntax = source.data, source.found, source.syntax
-    changes: dict[int, bytes | None] = {}
-    if source.groups is not None:
-        shared, frames = anatomy.frame_changes(data, found, source.groups, work, syntax)
-        changes |= groups.rewritten(data, found, source.groups, shared, frames, syntax)
-        if tags.ANATOMIC_REGION not in found:
-            return changes
+    if source.groups is not None and tags.ANATOMIC_REGION not in found:
+        return {}
     place = anatomy.place_of(None if source.groups else work.image_region, work)
-    if place is not None:
-        if not anatomy.says(data, found, place, syntax):
-            side = anatomy.side(data, found)
-            changes[tags.ANATOMIC_REGION] = anatomy.region_sequence(place, side, syntax)
-    elif tags.ANATOMIC_REGION in found:
-        changes[tags.ANATOMIC_REGION] = None
-    return changes
+    if place is None:
+        return {tags.ANATOMIC_REGION: None} if tags.ANATOMIC_REGION in found else {}
+    if anatomy.says(data, found, place, syntax):
+        return {}
+    side = anatomy.side(data, found)
+    return {tags.ANATOMIC_REGION: anatomy.region_sequence(place, side, syntax)}
 
 
 def _meta(path: Path, work: DeliveryWork, modifier: Modifier) -> Iterator[Buffer]:

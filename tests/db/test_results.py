@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from db.deliveries import due
 from db.queries import Filters, image_rows, series_rows
-from db.records import DeliveryWork, ImageResult
+from db.records import DeliveryWork, FrameResult, ImageResult
 from db.results import record_outcome
 from db.session import Database
 from db.tables import Series
@@ -102,6 +102,19 @@ def test_each_delivery_knows_all_that_relabelling_needs(database: Database) -> N
         weights_digest="ct-digest",
         software_version="0.1.0",
     )
+
+
+def test_what_frames_show_is_stored_with_their_instance(database: Database) -> None:
+    """A multi-frame object keeps a result for each frame, and the work to deliver it knows their regions."""
+    frames = (FrameResult("chest", 0.9, 1.5, None), FrameResult(None, None, None, "localizer"))
+    image = ImageResult("1.2.1.1.1", "chest", 0.9, 1.5, None, frames)
+    with database.session() as session:
+        series_id = add_series(session, count=2)
+        record_outcome(session, series_id, replace(outcome(1), images=(image,)), (ARCHIVE,), NOW)
+        rows = {row.sop_instance_uid: row.frames for row in image_rows(session, series_id)}
+        assert rows == {"1.2.1.1.1": frames, "1.2.1.1.2": ()}
+        work = {each.sop_instance_uid: each.frame_regions for each in due(session, "archive", NOW, 9)}
+        assert work == {"1.2.1.1.1": ("chest", None), "1.2.1.1.2": ()}
 
 
 def test_a_series_without_verdict_is_delivered_too(database: Database) -> None:

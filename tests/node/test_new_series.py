@@ -1,5 +1,6 @@
 """Tests of copies that are a series of their own: new UIDs, always the same, and where they came from."""
 
+from copy import deepcopy
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,9 +10,11 @@ from pydicom.dataset import Dataset
 
 from node import tags
 from node.coercion import NEW_SERIES, WRITE
+from node.derived import DESCRIPTION
 from node.encoded import Syntax
 from node.splice import index
 from tests.builders import Recipe, real_images, write
+from tests.multiframe import Enhanced, enhanced
 from tests.relabelled import DECLARED, WORK, assert_faithful, relabel
 
 NEW = DECLARED | {
@@ -158,3 +161,33 @@ def test_what_must_not_change_is_not_made_anew(options: dict[str, object], tmp_p
     """Foreign, contradictory and signed objects are sent as they came, under their own UIDs."""
     [path] = write(tmp_path / "in", Recipe(n=1, **options))  # type: ignore[arg-type]
     assert not relabel(path, tmp_path / "copy.dcm", policy=NEW_SERIES)
+
+
+@pytest.mark.parametrize("before", ["none", "shared", "frames"])
+@pytest.mark.parametrize("regions", [("chest",) * 3, ("chest", "abdomen", "chest")])
+def test_frames_of_a_new_object_are_derived(before: str, regions: tuple[str, ...], tmp_path: Path) -> None:
+    """Each frame is DERIVED and names its source, after what it was derived from before."""
+    ds, earlier = enhanced(Enhanced(Recipe(n=3), ("U", "69536005"))), Dataset()
+    earlier.DerivationDescription = "before"
+    [shared], frames = ds.SharedFunctionalGroupsSequence, ds.PerFrameFunctionalGroupsSequence
+    for groups in {"none": [], "shared": [shared], "frames": frames}[before]:
+        groups.DerivationImageSequence = [deepcopy(earlier)]
+    ds.save_as(tmp_path / "in.dcm", enforce_file_format=True)
+    after = derived(tmp_path / "in.dcm", tmp_path / "copy.dcm", frame_regions=regions)
+    assert_faithful(
+        tmp_path / "in.dcm", tmp_path / "copy.dcm", NEW | {tags.SHARED_GROUPS, tags.PER_FRAME_GROUPS}
+    )
+    assert after.ImageType[0] == "DERIVED"
+    [shared], frames = after.SharedFunctionalGroupsSequence, after.PerFrameFunctionalGroupsSequence
+    assert shared.CTImageFrameTypeSequence[0].FrameType == ["DERIVED", "PRIMARY", "VOLUME", "NONE"]
+    assert shared.CTImageFrameTypeSequence[0].VolumetricProperties == "VOLUME"
+    holders = list(frames) if before == "frames" else [shared]
+    assert [groups for groups in (shared, *frames) if "DerivationImageSequence" in groups] == holders
+    for number, groups in enumerate(holders, 1):
+        descriptions = [each.DerivationDescription for each in groups.DerivationImageSequence]
+        assert descriptions == ["before"] * (before != "none") + [DESCRIPTION.decode()]
+        [source] = groups.DerivationImageSequence[-1].SourceImageSequence
+        assert source.ReferencedSOPInstanceUID == ds.SOPInstanceUID
+        assert source.get("ReferencedFrameNumber") == (number if before == "frames" else None)
+    assert "SourceImageSequence" not in after
+    assert after.BodyPartExamined == "CHESTABDOMEN"

@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from pydicom.uid import JPEG2000Lossless
 
 from db.records import Outcome
 from model.classify import SHIPPED, Classifier
-from model.read import read_header
+from model.frames import read_headers
 from node.config import Config
 from node.worker import classify
 from tests.builders import Recipe, write
+from tests.multiframe import Enhanced, write_enhanced
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +23,8 @@ def classifier() -> Classifier:
 
 def outcome(classifier: Classifier, paths: list[Path]) -> Outcome:
     """Classify files as one series."""
-    return classify([read_header(path) for path in paths], Config.standalone(), classifier, lambda: None)
+    headers = [header for path in paths for header in read_headers(path)]
+    return classify(headers, Config.standalone(), classifier, lambda: None)
 
 
 def reasons(found: Outcome) -> Mapping[str | None, int]:
@@ -71,3 +74,49 @@ def test_a_series_without_a_slice_has_a_reason(classifier: Classifier, tmp_path:
     """When nothing is classified there is no verdict, and the reasons say why."""
     found = outcome(classifier, write(tmp_path, Recipe(n=2, image_type=("ORIGINAL", "PRIMARY", "LOCALIZER"))))
     assert (found.verdict, found.reason, found.weights_digest) == (None, "localizer", None)
+
+
+def test_frames_of_an_enhanced_object_are_slices(classifier: Classifier, tmp_path: Path) -> None:
+    """The frames get the regions that the same images get by themselves, as one result for the instance."""
+    recipe = Recipe(n=6)
+    classic = outcome(classifier, write(tmp_path / "classic", recipe))
+    enhanced = outcome(classifier, [write_enhanced(tmp_path / "enhanced", Enhanced(recipe))])
+    [image] = enhanced.images
+    assert [frame.region for frame in image.frames] == [each.region for each in classic.images]
+    assert [frame.position_mm for frame in image.frames] == [each.position_mm for each in classic.images]
+    assert image.region in {frame.region for frame in image.frames}
+    assert image.reason is None
+    assert enhanced.verdict is not None
+    assert classic.verdict is not None
+    assert (enhanced.verdict.term, enhanced.verdict.spans) == (classic.verdict.term, classic.verdict.spans)
+
+
+def test_frames_and_images_of_one_series_are_one_stack(classifier: Classifier, tmp_path: Path) -> None:
+    """Classic and Enhanced objects side by side: all slices along the body, each result where it belongs."""
+    above = Recipe(n=3, seed="above", first_position=(-25.0, -25.0, -85.0))
+    paths = [
+        write_enhanced(tmp_path / "enhanced", Enhanced(above)),
+        *write(tmp_path / "classic", Recipe(n=3)),
+    ]
+    found = outcome(classifier, paths)
+    assert found.verdict is not None
+    assert len(found.verdict.regions) == 6
+    whole = {image.sop_instance_uid: image for image in found.images}
+    assert [frame.position_mm for frame in whole[above.instance_uid(0)].frames] == [-85.0, -80.0, -75.0]
+    assert [whole[Recipe().instance_uid(i)].position_mm for i in range(3)] == [-100.0, -95.0, -90.0]
+
+
+def test_frames_that_are_no_slices_have_their_reason(classifier: Classifier, tmp_path: Path) -> None:
+    """Undecodable frames are left out one by one; an object without slices has one reason."""
+    what = Enhanced(Recipe(n=4, transfer_syntax=JPEG2000Lossless))
+    path = write_enhanced(tmp_path / "cut", what)
+    raw = path.read_bytes()
+    at = raw.rindex(b"\xff\x4f\xff\x51")
+    path.write_bytes(raw[:at] + b"\0" * 8 + raw[at + 8 :])
+    [image] = outcome(classifier, [path]).images
+    assert [frame.reason is None for frame in image.frames] == [True, True, True, False]
+    assert image.reason is None
+    scout = write_enhanced(tmp_path / "scout", Enhanced(Recipe(n=2, series_description="Topogram")))
+    [image] = outcome(classifier, [scout]).images
+    assert (image.reason, image.region) == ("localizer", None)
+    assert [frame.reason for frame in image.frames] == ["localizer"] * 2
