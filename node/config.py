@@ -203,7 +203,7 @@ class Config(_Section):
     spool: SpoolSection = Field(default_factory=SpoolSection)
     series: Series = Series()
     classify: Classify = Classify()
-    rules: tuple[str, ...] = PAPER_RULES
+    rules: tuple[str, ...] = ("order",)
     relabel: Relabel = Relabel()
     site_rules: tuple[SiteRuleSection, ...] = ()
     destinations: tuple[Destination, ...] = ()

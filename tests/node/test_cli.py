@@ -77,6 +77,26 @@ def test_check_config(node: RunningNode, tmp_path: Path) -> None:
     assert len(bad.stderr.splitlines()) == 1
 
 
+def test_check_config_tries_a_file(tmp_path: Path) -> None:
+    """The facts of the file, and of each site rule whether it applies and why not; no file is a sentence."""
+    settings = {
+        "receive": {"promiscuous": True},
+        "site_rules": [{"name": "dental", "when": {"series_description": "dent"}, "set": "SKULL"}],
+    }
+    path = tmp_path / "node.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    [image] = write(tmp_path / "in", Recipe(seed="try", n=1))
+    command = [sys.executable, "-m", "node", "check-config", "-c", str(path), "--try"]
+    tried = subprocess.run([*command, str(image)], capture_output=True, text=True, check=True)
+    assert "series_description: Synthetic" in tried.stdout
+    assert "site rule 'dental' does not apply: series_description 'Synthetic' does not match" in tried.stdout
+    found = subprocess.run([*command, str(image), "--json"], capture_output=True, text=True, check=True)
+    assert parsed(found.stdout)["try"]["rules"][0]["applies"] is False
+    wrong = subprocess.run([*command, str(path)], capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2
+    assert wrong.stderr.startswith("error: node.yaml is not a readable DICOM file")
+
+
 def test_echo(node: RunningNode) -> None:
     """Each destination is asked; one that is dead makes the exit status 1; an unknown one is a mistake."""
     both = node.bodytag("echo", "--json")
@@ -103,6 +123,17 @@ def test_query_as_json_csv_and_table(delivered: RunningNode) -> None:
     table = delivered.bodytag("query").stdout
     assert "CLI1" in table
     assert "dead 4 failed" in table
+
+
+def test_query_explains(delivered: RunningNode) -> None:
+    """One line a series says what was decided, by what, and what the tag said; JSON carries it, too."""
+    said = delivered.bodytag("query", "--series", KNEE.series_uid, "--explain").stdout
+    assert len(said.splitlines()) == 1
+    assert "CT Synthetic: " in said
+    assert "decided by" in said
+    assert "CHEST" in said
+    [row] = parsed(delivered.bodytag("query", "--series", KNEE.series_uid, "--explain", "--json").stdout)
+    assert row["explanation"] in said
 
 
 def test_query_filters(delivered: RunningNode) -> None:
