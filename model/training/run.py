@@ -87,8 +87,9 @@ class Run(_Section):
     given; those of the other modality lend the regions that both have. With `frozen_normalisation`
     the normalisation layers keep their statistics and scale while the rest is trained. `minutes`
     bounds the time and `steps` the number of batches; the learning rate follows whichever is further.
-    `ema` is the momentum with which the weights are averaged, `position` the weight of the auxiliary
-    output (model/training/position.py); 0 turns either off. `data` null trains on `folders` alone.
+    `omitted` regions are never shown, to measure what becomes of the unknown. `ema` is the momentum
+    with which the weights are averaged, `position` the weight of the auxiliary output
+    (model/training/position.py); 0 turns either off. `data` null trains on `folders` alone.
     `suppliers` processes make the batches, each with the data in memory.
     """
 
@@ -101,6 +102,7 @@ class Run(_Section):
     images: Literal["mixed", "real", "synthetic"] = MIXED
     without: tuple[str, ...] = ()
     bodies: tuple[BodyName, ...] = tuple(FILES)
+    omitted: tuple[str, ...] = ()
     folders: tuple[Folder, ...] = ()
     steps: Annotated[int, Field(ge=1)] | None = None
     minutes: Positive | None = None
@@ -126,6 +128,8 @@ class Run(_Section):
             raise ValueError("steps: give steps, minutes or both, or the run has no end")
         if self.initial == IMAGENET and self.network not in (None, LITE):
             raise ValueError(f"initial: there are ImageNet weights for {LITE} only, not for {self.network}")
+        for region in set(self.omitted) - set(CLASSES[self.modality]):
+            raise ValueError(f"omitted: {region} is no region of the {self.modality} network")
         if self.data is None and not self.folders:
             raise ValueError("data: without data and folders there is nothing to train on")
         return self
@@ -140,7 +144,7 @@ class Run(_Section):
     @property
     def choice(self) -> Choice:
         """What of the data is trained on."""
-        return Choice(self.images, self.without, self.bodies)
+        return Choice(self.images, self.without, self.bodies, self.omitted)
 
     def definition(self) -> Definition:
         """Return the network that is trained; raises WeightsError or RunError over its first weights."""

@@ -37,11 +37,15 @@ SYNTHETIC: Final = "synthetic"
 
 @dataclass(frozen=True)
 class Choice:
-    """What a run trains on: `images` mixed, real or synthetic, `without` these sources, these `bodies`."""
+    """What a run trains on: `images` mixed, real or synthetic, `without` these sources, these `bodies`.
+
+    `omitted` regions are never shown, so that it can be measured what becomes of what is not known.
+    """
 
     images: str = MIXED
     without: tuple[str, ...] = ()
     bodies: tuple[str, ...] = tuple(FILES)
+    omitted: tuple[str, ...] = ()
 
 
 EVERYTHING: Final = Choice()
@@ -109,14 +113,24 @@ def make_pool(
     sites: dict[str, list[tuple[Body, Site]]] = defaultdict(list)
     for body in load_bodies(data, choice.bodies) if choice.images != REAL else ():
         for site in body.sites:
-            if site.region in classes and site.last > site.first:
+            if site.region in classes and site.region not in choice.omitted and site.last > site.first:
                 sites[site.region].append((body, site))
     frozen = {region: tuple(found) for region, found in sites.items()}
-    return Pool(classes, modality, grouped(real), grouped(borrowed), frozen)
+    shown = [grouped(_shown(found, choice.omitted)) for found in (real, borrowed)]
+    return Pool(classes, modality, *shown, frozen)
 
 
 def _without(found: Iterable[Sample], choice: Choice) -> tuple[Sample, ...]:
     return tuple(sample for sample in found if sample.stack.row.source not in choice.without)
+
+
+def _shown(found: Iterable[Sample], omitted: tuple[str, ...]) -> tuple[Sample, ...]:
+    """Return the samples that no omitted region is to be seen in, not even as a second reading."""
+    return tuple(
+        sample
+        for sample in found
+        if sample.label not in omitted and (second_reading(sample) or ("", 0.0))[0] not in omitted
+    )
 
 
 def grouped(found: Sequence[Sample]) -> dict[str, People]:

@@ -57,6 +57,7 @@ def choice_of(training: object) -> Choice:
         str(config.get("images", everything.images)),
         tuple(config.get("without", everything.without)),
         tuple(config.get("bodies", everything.bodies)),
+        tuple(config.get("omitted", everything.omitted)),
     )
 
 

@@ -206,6 +206,14 @@ def test_what_there_is_can_be_drawn(volume: Path) -> None:
     assert {CLASSES["CT"][index] for index in targets.argmax(axis=1)} == set(real)
 
 
+def test_regions_can_be_omitted(volume: Path) -> None:
+    """An omitted region is neither drawn nor in any target, not even beside another."""
+    mine = split.Split(frozenset({"a"}), frozenset(), frozenset())
+    pool = make_pool(volume, "CT", CT_CLASSES, mine, Choice(images="real", omitted=("head",)))
+    assert set(pool.real) == {"chest", "neck"}
+    assert make_pool(volume, "CT", CT_CLASSES, mine, Choice(images="real", omitted=("neck",))).real == {}
+
+
 def test_sources_and_synthesis_can_be_left_out(volume: Path) -> None:
     """A run may do without a source, and without synthetic images."""
     mine = split.Split(frozenset({"a"}), frozenset(), frozenset())

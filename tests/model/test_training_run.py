@@ -59,6 +59,7 @@ def test_paths_count_from_the_files_folder_and_defaults_from_here(tmp_path: Path
         ({"steps": None}, "steps: give steps, minutes or both, or the run has no end"),
         ({"initial": "imagenet", "network": PAPER}, f"initial: there are ImageNet weights for {LITE} only"),
         ({"data": None}, "data: without data and folders there is nothing to train on"),
+        ({"omitted": ["tail"]}, "omitted: tail is no region of the CT network"),
         ({"rate": 0}, "rate: Input should be greater than 0"),
         ({"ema": 1.0}, "ema: Input should be less than 1"),
     ],
