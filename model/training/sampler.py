@@ -116,8 +116,8 @@ def make_pool(
             if site.region in classes and site.region not in choice.omitted and site.last > site.first:
                 sites[site.region].append((body, site))
     frozen = {region: tuple(found) for region, found in sites.items()}
-    shown = [grouped(_shown(found, choice.omitted)) for found in (real, borrowed)]
-    return Pool(classes, modality, *shown, frozen)
+    own, lent = (grouped(_shown(found, choice.omitted)) for found in (real, borrowed))
+    return Pool(classes, modality, own, lent, frozen)
 
 
 def _without(found: Iterable[Sample], choice: Choice) -> tuple[Sample, ...]:
