@@ -6,17 +6,22 @@ the .npz file and is verified before anything of it is used.
 
 import hashlib
 import json
+import re
 import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from model.networks import Definition, build
+
+
+_ROWS: Final = re.compile(r"\[\n\s*([^\[\]{}]*?)\n\s*\]")
+"""A list of plain values, spread over several lines."""
 
 
 class WeightsError(Exception):
@@ -63,8 +68,10 @@ def _halved(array: NDArray[np.float32]) -> NDArray[np.floating[Any]]:
 
 
 def write_card(path: Path, card: Mapping[str, object]) -> None:
-    """Write the card of the weights file `path`."""
-    card_path(path).write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    """Write the card of the weights file `path`, each innermost list on one line."""
+    text = json.dumps(card, indent=1, ensure_ascii=False)
+    lines = _ROWS.sub(lambda row: f"[{' '.join(row[1].split())}]", text)
+    card_path(path).write_text(lines + "\n", encoding="utf-8")
 
 
 def read_card(path: Path) -> dict[str, Any]:
