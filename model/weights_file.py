@@ -6,8 +6,8 @@ the .npz file and is verified before anything of it is used.
 
 import hashlib
 import json
-import re
 import math
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.networks import Definition, build
-
 
 _ROWS: Final = re.compile(r"\[\n\s*([^\[\]{}]*?)\n\s*\]")
 """A list of plain values, spread over several lines."""
