@@ -58,7 +58,8 @@ def decided(config: Config, row: SeriesRow) -> SiteRule | None:
 def skipped(rule: SiteRule, headers: Sequence[ImageHeader]) -> Outcome:
     """Return the outcome of a series whose images are not looked at, each with the reason."""
     why = f"not classified: the site rule '{rule.name}' says so"
-    images = tuple(ImageResult(each.sop_instance_uid, None, None, None, why) for each in headers)
+    uids = dict.fromkeys(header.sop_instance_uid for header in headers)  # frames share that of their object
+    images = tuple(ImageResult(uid, None, None, None, why) for uid in uids)
     return Outcome(None, images, why, None, version.VERSION)
 
 

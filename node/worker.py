@@ -29,8 +29,9 @@ from node.frames import by_instance
 from node.relabel import read_incoming
 from node.report import ReportError
 from node.spool import Spool
+from node.votes import votes
 from rules.decide import decide
-from rules.verdict import Evidence, Verdict
+from rules.verdict import Evidence, Verdict, Vote
 
 log = structlog.get_logger()
 
@@ -78,7 +79,12 @@ def classify_series(
         stored, known = paths(session, series_id), site.facts_of(facts(session, series_id))
     headers, unreadable = _read_headers(spool, stored, alive)
     rule = site.skipping(config, known)
-    outcome = classify(headers, config, classifier, alive) if rule is None else site.skipped(rule, headers)
+    if rule is None:
+        with database.reading() as session:
+            said = votes(session, spool, config, series_id, headers)
+        outcome = classify(headers, config, classifier, alive, said)
+    else:
+        outcome = site.skipped(rule, headers)
     rule = rule or site.deciding(config, known, outcome.verdict)
     outcome = site.applied(rule, replace(outcome, images=(*outcome.images, *unreadable)))
     incoming = _incoming(headers, config, alive)
@@ -110,8 +116,17 @@ def classify_series(
     return recorded
 
 
-def classify(headers: Sequence[ImageHeader], config: Config, classifier: Classifier, alive: Alive) -> Outcome:
-    """Say what the images of one series show; `alive` is called as the work goes on."""
+def classify(
+    headers: Sequence[ImageHeader],
+    config: Config,
+    classifier: Classifier,
+    alive: Alive,
+    said: tuple[Vote, ...] = (),
+) -> Outcome:
+    """Say what the images of one series show; `alive` is called as the work goes on.
+
+    `said` is what other series of the same Frame of Reference show.
+    """
     results: Results = []
     candidates: list[ImageHeader] = []
     for header in headers:
@@ -143,6 +158,7 @@ def classify(headers: Sequence[ImageHeader], config: Config, classifier: Classif
             planes,
             prediction.energy,
             prediction.maximum_energy,
+            said,
         )
         verdict = decide(evidence, config.rules, config.classify.minimum_confidence)
         results += _classified(kept, along, verdict)

@@ -1,22 +1,16 @@
 """Tests of site rules at work: what the worker, the dispatcher and `check-config --try` make of them."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pydicom
 import pytest
 
 from db.queries import Filters, SeriesRow, series_rows
 from db.records import Outcome, Route
 from db.results import record_outcome
 from db.series import register
-from db.session import Database, migrate, open_database
-from model.prediction import Prediction
-from model.read import Image
-from model.regions import CT_CLASSES
+from db.session import Database
 from node import facts, site, tables
 from node.cli_try import Trial, try_file
 from node.clock import utc_now
@@ -24,28 +18,13 @@ from node.coercion import KEEP, WRITE
 from node.config import Config
 from node.resend import resend
 from node.spool import SeriesKey, Spool
-from node.worker import classify_series
 from tests.builders import Recipe, write
+from tests.node.deciding import Sure, decided, empty_database, received
 
 DESTINATIONS = [
     {"name": name, "ae_title": name.upper(), "host": "localhost", "port": 104}
     for name in ("archive", "research")
 ]
-
-
-class Certain:
-    """Stands in for the networks: every image is a head, and how often it was asked is counted."""
-
-    asked = 0
-
-    def predict(self, modality: str, images: Iterable[Image]) -> Prediction:
-        """Call every image a head of a CT."""
-        n = len(list(images))
-        self.asked += n
-        assert modality == "CT"
-        rows = np.zeros((n, len(CT_CLASSES)), np.float32)
-        rows[:, 0] = 1.0
-        return Prediction(CT_CLASSES, rows, "d" * 64)
 
 
 def config(*rules: dict[str, Any]) -> Config:
@@ -64,39 +43,9 @@ def spool(tmp_path: Path) -> Spool:
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     """An empty SQLite database."""
-    url = f"sqlite:///{tmp_path / 'site.sqlite'}"
-    migrate(url)
-    opened = open_database(url)
+    opened = empty_database(tmp_path)
     yield opened
     opened.close()
-
-
-def received(spool: Spool, database: Database, recipe: Recipe) -> int:
-    """Store and register a series as the node would; return its number."""
-    key = SeriesKey("1.2.3", recipe.series_uid)
-    folder = spool.instances / key.study_instance_uid / key.series_instance_uid
-    folder.mkdir(parents=True)
-    stored = [
-        path.rename(folder / path.name).relative_to(spool.instances).as_posix()
-        for path in write(spool.folder / "made", recipe)
-    ]
-    for path in stored:
-        data_set = pydicom.dcmread(spool.path(path))
-        data_set.file_meta.SourceApplicationEntityTitle = "CT1"
-        data_set.save_as(spool.path(path))
-    with database.session() as session:
-        known = facts.of_series(spool, key, stored[0])
-        instances = [facts.of_file(spool, path) for path in stored]
-        return register(session, known, instances, (), utc_now()).series_id
-
-
-def decided(spool: Spool, database: Database, settings: Config, **changes: Any) -> tuple[SeriesRow, int]:
-    """Have a series decided; return its row, and how many images the networks were shown."""
-    networks = Certain()
-    series_id = received(spool, database, replace(Recipe(n=3), **changes))
-    assert classify_series(series_id, settings, database, spool, networks, lambda: None)  # type: ignore[arg-type]
-    with database.reading() as session:
-        return series_rows(session, Filters())[0], networks.asked
 
 
 def policies(row: SeriesRow) -> dict[str, str]:
@@ -106,14 +55,15 @@ def policies(row: SeriesRow) -> dict[str, str]:
 
 def test_without_rules_nothing_changes(spool: Spool, database: Database) -> None:
     """The verdict is written everywhere."""
-    row, asked = decided(spool, database, config())
-    assert (row.term, asked, policies(row)) == ("HEAD", 3, {"archive": WRITE, "research": WRITE})
+    networks = Sure()
+    row = decided(spool, database, config(), networks)
+    assert (row.term, networks.asked, policies(row)) == ("HEAD", 3, {"archive": WRITE, "research": WRITE})
 
 
 def test_a_term_is_set(spool: Spool, database: Database) -> None:
     """The site's term replaces the verdict's, is explained, and no image's region contradicts it."""
     rule = {"name": "dental", "when": {"source": ["CT1"], "series_description": "dent"}, "set": "SKULL"}
-    row, _ = decided(spool, database, config(rule), series_description="Dental 0.5")
+    row = decided(spool, database, config(rule), series_description="Dental 0.5")
     assert (row.term, row.code_value, row.rule) == ("SKULL", "89546000", "site:dental")
     assert policies(row) == {"archive": WRITE, "research": WRITE}
     assert "decided by the site rule 'dental'" in tables.explanation(row)
@@ -123,7 +73,7 @@ def test_a_term_is_set(spool: Spool, database: Database) -> None:
 def test_tags_are_kept(spool: Spool, database: Database) -> None:
     """The verdict is recorded, and no copy is changed, whatever the destination's policy."""
     rule = {"name": "own", "when": {"verdict": ["HEAD"], "confidence_from": 0.5}, "keep": True}
-    row, _ = decided(spool, database, config(rule))
+    row = decided(spool, database, config(rule))
     assert (row.term, policies(row)) == ("HEAD", {"archive": KEEP, "research": KEEP})
     assert "the site rule 'own' keeps the tags as received" in row.flags
 
@@ -131,8 +81,9 @@ def test_tags_are_kept(spool: Spool, database: Database) -> None:
 def test_a_series_is_skipped_and_routed(spool: Spool, database: Database) -> None:
     """No image is shown to a network, the reason is on record, and one destination gets the series."""
     rule = {"name": "no", "when": {"modality": ["CT"]}, "skip": True, "route": ["archive"]}
-    row, asked = decided(spool, database, config(rule))
-    assert (row.term, asked, policies(row)) == (None, 0, {"archive": KEEP})
+    networks = Sure()
+    row = decided(spool, database, config(rule), networks)
+    assert (row.term, networks.asked, policies(row)) == (None, 0, {"archive": KEEP})
     assert row.reason == "not classified: the site rule 'no' says so"
     assert row.passed_on == ((row.reason, 3),)
 
@@ -141,7 +92,7 @@ def test_late_instances_and_resending_respect_the_route(spool: Spool, database: 
     """What was kept from a destination does not get there later by itself, but does when named."""
     rule = {"name": "no", "when": {"modality": ["CT"]}, "route": ["archive"]}
     settings = config(rule)
-    row, _ = decided(spool, database, settings)
+    row = decided(spool, database, settings)
     late = facts.of_file(spool, _written(spool, row))
     with database.session() as session:
         routes = [Route(each["name"], KEEP) for each in DESTINATIONS]  # type: ignore[arg-type]

@@ -1,0 +1,76 @@
+"""Has series decided in-process: a spool, a database, and networks that are sure of everything."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+
+from db.queries import Filters, SeriesRow, series_rows
+from db.series import register
+from db.session import Database, migrate, open_database
+from model.prediction import Prediction
+from model.read import Image
+from model.regions import CT_CLASSES
+from node import facts
+from node.clock import utc_now
+from node.config import Config
+from node.spool import SeriesKey, Spool
+from node.worker import classify_series
+from tests.builders import Recipe, write
+
+
+class Sure:
+    """Stands in for the networks: one probability for `region` in every image; counts what it is shown."""
+
+    def __init__(self, region: str = "head", probability: float = 1.0) -> None:
+        self.asked = 0
+        rest = (1.0 - probability) / (len(CT_CLASSES) - 1)
+        self._row = np.full(len(CT_CLASSES), rest, np.float32)
+        self._row[CT_CLASSES.index(region)] = probability
+
+    def predict(self, modality: str, images: Iterable[Image]) -> Prediction:
+        """Say the same of every image of a CT."""
+        assert modality == "CT"
+        n = len(list(images))
+        self.asked += n
+        return Prediction(CT_CLASSES, np.tile(self._row, (n, 1)), "d" * 64)
+
+
+def empty_database(folder: Path) -> Database:
+    """Open an empty SQLite database."""
+    url = f"sqlite:///{folder / 'test.sqlite'}"
+    migrate(url)
+    return open_database(url)
+
+
+def received(spool: Spool, database: Database, recipe: Recipe) -> int:
+    """Store and register a series as the node would; return its number."""
+    key = SeriesKey("1.2.3", recipe.series_uid)
+    folder = spool.instances / key.study_instance_uid / key.series_instance_uid
+    folder.mkdir(parents=True)
+    stored = [
+        path.rename(folder / path.name).relative_to(spool.instances).as_posix()
+        for path in write(spool.folder / f"made-{recipe.seed}", recipe)
+    ]
+    for path in stored:
+        data_set = pydicom.dcmread(spool.path(path))
+        data_set.file_meta.SourceApplicationEntityTitle = "CT1"
+        data_set.save_as(spool.path(path))
+    with database.session() as session:
+        known = facts.of_series(spool, key, stored[0])
+        instances = [facts.of_file(spool, path) for path in stored]
+        return register(session, known, instances, (), utc_now()).series_id
+
+
+def decided(
+    spool: Spool, database: Database, settings: Config, networks: Sure | None = None, **changes: Any
+) -> SeriesRow:
+    """Have a series of a recipe with these changes decided; return its row."""
+    series_id = received(spool, database, replace(Recipe(n=3), **changes))
+    shown = networks or Sure()
+    assert classify_series(series_id, settings, database, spool, shown, lambda: None)  # type: ignore[arg-type]
+    with database.reading() as session:
+        return next(row for row in series_rows(session, Filters()) if row.series_id == series_id)
