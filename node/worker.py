@@ -31,6 +31,7 @@ from node.report import ReportError
 from node.spool import Spool
 from node.votes import votes
 from rules.decide import decide
+from rules.description import text_remarks
 from rules.verdict import Evidence, Verdict, Vote
 
 log = structlog.get_logger()
@@ -90,7 +91,13 @@ def classify_series(
     incoming = _incoming(headers, config, alive)
     term = _term(outcome.verdict)
     if outcome.verdict is not None:
-        flags = (*outcome.verdict.flags, *remarks(incoming, term))
+        ruled = rule is not None and rule.term is not None
+        texts = () if ruled else (known.series_description, known.study_description)
+        flags = (
+            *outcome.verdict.flags,
+            *remarks(incoming, term),
+            *text_remarks(texts, None if term is None else term.term, incoming.lateralities),
+        )
         outcome = replace(outcome, verdict=replace(outcome.verdict, flags=flags))
     routes = [
         Route(each.name, KEEP if site.keeps(rule) else action_for(each, incoming, term, config.relabel))

@@ -1,7 +1,7 @@
 """What free text says: the regions and sides that a study or series description names, beside a verdict."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -21,6 +21,7 @@ _RIGHT: Final = frozenset(
      "DESTRO", "PRAWA", "PRAWY", "PRAWE"}
 )  # fmt: skip
 
+_SIDES: Final = {"L": "left", "R": "right"}
 _FIRST: Final = re.compile(r"\b(HEAD|FEET)[ _-]?FIRST\b")
 """How the patient lies, not what was examined."""
 
@@ -87,6 +88,24 @@ def agreement(text: str, term: str | None) -> Agreement:
     if exact == shown or (vague and exact <= shown):
         return Agreement.AGREES
     return Agreement.PARTLY if vague or exact & shown or _same_level(exact, shown) else Agreement.CONTRADICTS
+
+
+def text_remarks(texts: Sequence[str], term: str | None, laterality: Collection[str]) -> tuple[str, ...]:
+    """Return what a reviewer should know of descriptions, the nearest to the series first.
+
+    Only the first that names a body part is held against the term: a study's description is wider
+    than its series. A side is compared with the received Laterality and never written.
+    """
+    found: list[str] = []
+    speaking = [text for text in texts if agreement(text, term) is not Agreement.SILENT]
+    if speaking and agreement(speaking[0], term) is Agreement.CONTRADICTS:
+        names = ", ".join(dict.fromkeys(named_terms(speaking[0])))
+        found.append(f"the description '{speaking[0].strip()}' names {names}, the images show {term}")
+    said = frozenset[str]().union(*(sides(text) for text in texts))
+    given = frozenset(laterality) & {"L", "R"}
+    if len(said) == len(given) == 1 and said != given:
+        found.append(f"Laterality says {min(given)}, the description says {_SIDES[min(said)]}")
+    return tuple(found)
 
 
 def _same_level(some: Collection[str], others: Collection[str]) -> bool:

@@ -60,6 +60,12 @@ def test_without_rules_nothing_changes(spool: Spool, database: Database) -> None
     assert (row.term, networks.asked, policies(row)) == ("HEAD", 3, {"archive": WRITE, "research": WRITE})
 
 
+def test_descriptions_that_contradict_are_flagged(spool: Spool, database: Database) -> None:
+    """What the text names and the images do not show is told to a reviewer."""
+    row = decided(spool, database, config(), series_description="Knie axial")
+    assert "the description 'Knie axial' names KNEE, the images show HEAD" in row.flags
+
+
 def test_a_term_is_set(spool: Spool, database: Database) -> None:
     """The site's term replaces the verdict's, is explained, and no image's region contradicts it."""
     rule = {"name": "dental", "when": {"source": ["CT1"], "series_description": "dent"}, "set": "SKULL"}

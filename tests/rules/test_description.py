@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.regions import REGIONS
-from rules.description import Agreement, agreement, named_terms, regions_of, sides
+from rules.description import Agreement, agreement, named_terms, regions_of, sides, text_remarks
 from rules.synonyms import NOT_IN_TEXT, SHORT_IN_TEXT
 from rules.terms import read_term
 
@@ -82,6 +82,23 @@ def test_exceptions_of_running_text_are_spellings() -> None:
     """The lists of words that count only in a tag, or in spite of their shortness, hold real spellings."""
     assert all(read_term(word).term for word in NOT_IN_TEXT | SHORT_IN_TEXT)
     assert max(map(len, SHORT_IN_TEXT)) < 4 <= min(map(len, NOT_IN_TEXT))
+
+
+def test_what_a_reviewer_is_told() -> None:
+    """A contradiction of the series' description, or of the study's where that is silent; and of sides."""
+    assert text_remarks(("Knie", "CT CHEST"), "CHEST", {""}) == (
+        "the description 'Knie' names KNEE, the images show CHEST",
+    )
+    assert text_remarks(("CHEST 5 mm", "KNEE"), "CHEST", {""}) == ()
+    assert text_remarks(("5 mm", "KNEE"), "CHEST", ()) == (
+        "the description 'KNEE' names KNEE, the images show CHEST",
+    )
+    assert text_remarks(("KNEE RIGHT", ""), "KNEE", {"L"}) == (
+        "Laterality says L, the description says right",
+    )
+    assert text_remarks(("KNEE LEFT AND RIGHT", ""), "KNEE", {"L"}) == ()
+    assert text_remarks(("KNEE RIGHT", ""), "KNEE", {"L", "R"}) == ()
+    assert text_remarks(("", ""), None, {"L"}) == ()
 
 
 @given(st.text(max_size=60), st.sampled_from(["CHEST", "KNEE", "UPPERLIMB", None]))
