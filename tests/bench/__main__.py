@@ -70,14 +70,13 @@ def main() -> None:
 def _measure(folder: Path, images: int, rounds: int, only: str) -> list[Table]:
     recipe = Recipe(n=images, rows=512, columns=512, step_mm=1, seed="bench", body_part=None, pixels=_ellipse)
     files = write(folder / "source", recipe)
-    few = files[: min(64, images)]
     sections: dict[str, Callable[[], Table]] = {
         "receive 1": lambda: receive(folder, files, rounds, 1),
         "receive 4": lambda: receive(folder, files, rounds, 4),
         "forward": lambda: forward(folder, files, recipe, rounds),
         "rewrite": lambda: rewrite(folder, files[:100], rounds),
         "end to end": lambda: end_to_end(folder, recipe, min(3, rounds)),
-        "classify": lambda: inference(few, min(3, rounds)),
+        "classify": lambda: inference(files, min(3, rounds)),
     }
     tables = []
     for name, section in sections.items():

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ from numpy.typing import NDArray
 from pydicom import dcmread
 
 from model.classify import BATCH, SHIPPED, Classifier
-from model.networks import PAPER, build, default
+from model.networks import NETWORKS, Definition, build, default
 from model.preprocess import network_input
 from model.read import Image, read_header, read_pixels
 from model.regions import CT_CLASSES
-from tests.bench.measure import Run, Sample, Table, Watch, interleaved, own
+from model.weights_file import load
+from tests.bench.measure import Sample, Table, Watch, interleaved, own
 from tests.builders import Recipe, write
 from tests.harness import Archive, RunningNode, free_port, make_node, running, storescu, wait_until
 
@@ -26,41 +28,47 @@ from tests.harness import Archive, RunningNode, free_port, make_node, running, s
 def inference(files: Sequence[Path], rounds: int) -> Table:
     """Every step of the worker for itself, on the same images."""
     images = [read_pixels(read_header(path)) for path in files]
+    shipped = load(SHIPPED["CT"]).definition
     classifier = Classifier.load({"CT": SHIPPED["CT"]})
-    paper = _paper()
-
-    def prepare(size: int) -> Run:
-        return own(lambda: [_prepared(image, size) for image in images])
-
-    def classify_by_paper() -> None:
-        for start in range(0, len(images), BATCH):
-            batch = [_prepared(image, 224) for image in images[start : start + BATCH]]
-            paper(np.repeat(np.stack(batch), 3, axis=3))
-
     runs = {
         "read header and pixels": own(lambda: [read_pixels(read_header(path)) for path in files]),
-        "preprocess to 128 px": prepare(128),
-        "preprocess to 224 px": prepare(224),
-        "shipped CT weights (small_residual, 128 px), preprocess included": own(
+        f"preprocess ({shipped.preprocessing}, {shipped.size} px)": own(
+            lambda: [_prepared(image, shipped) for image in images]
+        ),
+        f"shipped CT weights ({shipped.network}, {shipped.size} px), preprocess included": own(
             lambda: classifier.predict("CT", images)
         ),
-        f"{PAPER}, 224 px, untrained weights, preprocess included": own(classify_by_paper),
     }
-    what = f"Batches of {BATCH}, TensorFlow on the CPU; the files are in the page cache."
+    for name in sorted(NETWORKS.keys() - {shipped.network}):
+        other = default(name, CT_CLASSES)
+        label = f"{name}, {other.size} px, untrained weights, preprocess ({other.preprocessing}) included"
+        runs[label] = own(partial(_classify, _untrained(other), other, images))
+    what = (
+        f"Batches of {BATCH}, TensorFlow on the CPU; the files are in the page cache. One run is one series "
+        f"of {len(files)} slices."
+    )
     return interleaved("Read, preprocess, classify", what, len(files), rounds, runs)
 
 
-def _prepared(image: Image, size: int) -> NDArray[np.float32]:
-    return network_input(image.values, image.valid, size)
+def _prepared(image: Image, definition: Definition) -> NDArray[np.float32]:
+    made = network_input(
+        image.values, image.valid, definition.size, image.spacing_mm, definition.preprocessing
+    )
+    return np.repeat(made, 3, axis=2) if definition.channels == 3 else made
 
 
-def _paper() -> Any:
+def _untrained(definition: Definition) -> Any:
     import tensorflow as tf
 
-    network = build(default(PAPER, CT_CLASSES))
+    network = build(definition)
     run = tf.function(lambda batch: network(batch, training=False))
-    run(np.zeros((BATCH, 224, 224, 3), np.float32))  # compile
+    run(np.zeros((BATCH, definition.size, definition.size, definition.channels), np.float32))  # compile
     return run
+
+
+def _classify(network: Any, definition: Definition, images: Sequence[Image]) -> None:
+    for start in range(0, len(images), BATCH):
+        network(np.stack([_prepared(image, definition) for image in images[start : start + BATCH]]))
 
 
 def end_to_end(folder: Path, recipe: Recipe, rounds: int) -> Table:
