@@ -14,6 +14,8 @@ from model.preprocess import PREPROCESSINGS, SIZED, WHOLE
 SMALL: Final = "small_residual"
 PAPER: Final = "resnet50v2"
 LITE: Final = "efficientnet_lite0"
+CHANCE: Final = 1
+"""Seed of dropout. Given one, Keras keeps the generator's state beside the weights whatever its backend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ def _small_residual(definition: Definition) -> Any:
                 x = convolve(x, width, 1, stride)
             x = layers.ReLU()(layers.Add()([x, y]))  # (n, 64 >> stage, 64 >> stage, width)
     x = layers.GlobalAveragePooling2D()(x)  # (n, 192)
-    x = layers.Dropout(definition.dropout)(x)
+    x = layers.Dropout(definition.dropout, seed=CHANCE)(x)
     logits = layers.Dense(len(definition.classes))(x)  # (n, classes)
     return keras.Model(image, logits, name=SMALL)
 
@@ -118,7 +120,7 @@ def _resnet50v2(definition: Definition) -> Any:
     body = keras.applications.ResNet50V2(include_top=False, weights=None, input_shape=shape, pooling="avg")
     image = keras.Input(shape)  # (n, 224, 224, 3)
     x = body(image)  # (n, 2048)
-    x = layers.Dropout(definition.dropout)(x)
+    x = layers.Dropout(definition.dropout, seed=CHANCE)(x)
     logits = layers.Dense(len(definition.classes))(x)  # (n, classes)
     return keras.Model(image, logits, name=PAPER)
 
@@ -129,7 +131,7 @@ def _efficientnet_lite0(definition: Definition) -> Any:
     from keras import layers
 
     image = keras.Input((definition.size, definition.size, definition.channels))  # (n, 160, 160, 1)
-    x = layers.Dropout(definition.dropout)(efficientnet.features(image))  # (n, 1280)
+    x = layers.Dropout(definition.dropout, seed=CHANCE)(efficientnet.features(image))  # (n, 1280)
     logits = layers.Dense(len(definition.classes))(x)  # (n, classes)
     return keras.Model(image, logits, name=LITE)
 

@@ -104,14 +104,18 @@ def _git(*arguments: str) -> str | None:
 
 
 def machine() -> dict[str, Any]:
-    """Return the processor's name, the number of cores, and the devices that Keras computes on."""
+    """Return the processor's name, the number of cores, and the devices where Keras's backend tells."""
     import keras
 
+    try:
+        devices = keras.distribution.list_devices()
+    except AttributeError:  # the torch backend has no such list
+        devices = None
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     processor = names[0] if names else platform.processor()
-    return {"cpu": processor, "cores": os.cpu_count(), "devices": keras.distribution.list_devices()}
+    return {"cpu": processor, "cores": os.cpu_count(), "devices": devices}
 
 
 def data_digest(run: Run, series: Iterable[Series]) -> str:
