@@ -19,8 +19,12 @@ from rules.stack import Stack, stack
 from rules.state import State
 from rules.zone import without_zone
 
-AGAINST: Final = 0.02
-"""Chance, before looking, that head and feet are exchanged in the header."""
+AGAINST: Final = 1e-3
+"""Chance, before looking, that head and feet are exchanged in the header.
+
+A network that errs over a whole limb is likelier. Of 226 real series with a right header none is
+called wrong at this chance, and of 117 with two regions or more, turned round, 110 are.
+"""
 RESTART_GAP: Final = 0.02
 RESTART_TURN: Final = 0.3
 """Chance that a station beyond a hole, or of another orientation, has nothing to do with the one before."""
