@@ -51,6 +51,9 @@ PartOption = Annotated[
     typer.Option("--part", help="evaluation, validation, source:NAME or anatomy:NAME; default: what fits"),
 ]
 ExperimentsOption = Annotated[Path | None, typer.Option(help="a folder of runs, one row of a table for each")]
+AgainstOption = Annotated[
+    str | None, typer.Option(help="a stage (network, paper, order ...): the others beside it, paired")
+]
 ReferenceOption = Annotated[str | None, typer.Option(help="the run that the others are compared with")]
 CacheOption = Annotated[Path, typer.Option(help="the folder where predictions are kept")]
 
@@ -66,6 +69,7 @@ def evaluate(
     part: PartOption = None,
     experiments: ExperimentsOption = None,
     reference: ReferenceOption = None,
+    against: AgainstOption = None,
     cache: CacheOption = CACHE,
     as_json: JsonOption = False,
 ) -> None:
@@ -75,6 +79,9 @@ def evaluate(
             print(_experiments(modality, experiments, reference, data, out, card, cache, as_json))
         else:
             path = weights or _weights(config, modality)
+            if against is not None:
+                print(_ladder(path, data, tuple(part or ()), against, card, cache))
+                return
             print(_report(path, data, compare, tuple(part or ()), out, card, cache, as_json))
 
 
@@ -102,6 +109,26 @@ def _report(
         return text
     changes = [cards.comparison(made.comparison)] if made.comparison else []
     return "\n\n".join([cards.tables(made), *changes])
+
+
+def _ladder(
+    path: Path, data: Path, names: tuple[str, ...], against: str, card: Path | None, cache: Path
+) -> str:
+    """Return every stage of each part beside one of them, paired; it needs no calibration anew."""
+    from model.training import card as cards
+    from model.training import ladder, session
+    from node.judging import stages
+
+    with _progress() as begin:
+        request = session.Request(path, data, None, names, cache)
+        found = session.evaluate(request, stages(), begin, fit_maximum_energy)
+    parts = [
+        f"{found.parts[name].title}:\n\n{ladder.table(ladder.ladder(found.parts[name], judged, against))}"
+        for name, judged in found.judged.items()
+    ]
+    if card is not None:
+        cards.insert(card, f"{found.network.modality} ladder", "\n\n".join(parts))
+    return "\n\n".join(parts)
 
 
 def _experiments(

@@ -76,7 +76,7 @@ def series_figures(
     ]
     if not judged:
         return None
-    exact, false = zip(*(_sets(case, regions, resolves) for case, regions in judged), strict=True)
+    exact, false = zip(*(sets(case, regions, resolves) for case, regions in judged), strict=True)
     places = Places(
         tuple(case.subject for case, _ in judged),
         tuple(case.source for case, _ in judged),
@@ -93,7 +93,7 @@ def series_figures(
     )
 
 
-def _sets(case: Case, regions: tuple[str, ...], resolves: bool) -> tuple[bool, bool]:
+def sets(case: Case, regions: tuple[str, ...], resolves: bool) -> tuple[bool, bool]:
     """Return whether the set of regions is the true one, and whether it holds a false one."""
     truth = {case.truth[index] for index in case.scored}
     said = {credited(str(case.truth[index]), regions[index], resolves) for index in case.scored} - {UNKNOWN}

@@ -54,6 +54,21 @@ def test_report_card_and_tables(folder: Path) -> None:
     assert "| two | CC0 | images | 1 | 8 |" in card
 
 
+def test_the_ladder(folder: Path) -> None:
+    """Every stage stands beside the one asked for, which must be there; the model card gets the tables."""
+    one = str(folder / "runs" / "one" / "ct.npz")
+    asked = ("--weights", one, "--part", "validation", "--against")
+    card = folder / "ladder.md"
+    card.write_text("<!-- CT ladder: begin -->\n<!-- CT ladder: end -->\n", encoding="utf-8")
+    status, text = run(folder, *asked, "paper", "--card", str(card))
+    assert status == 0, text
+    assert text.count("… against the paper's rules") == len(stages()) - 1
+    assert "| the paper's rules |" in card.read_text(encoding="utf-8")
+    status, text = run(folder, *asked, "nothing")
+    assert status == 2
+    assert "there is no stage 'nothing' to compare with" in text
+
+
 def test_experiments(folder: Path) -> None:
     """A folder of runs becomes a table, on the screen and in the model card."""
     status, text = run(folder, "--experiments", str(folder / "runs"), "--reference", "two",
