@@ -51,7 +51,10 @@ def changes(
         tags.SOP_INSTANCE: element(tags.SOP_INSTANCE, b"UI", instance.encode("ascii"), syntax),
         tags.SERIES_INSTANCE: element(tags.SERIES_INSTANCE, b"UI", series.encode("ascii"), syntax),
     }
-    if not has_frames:
+    if has_frames:
+        evidence = items_of(data, found.get(tags.SOURCE_EVIDENCE)), _evidence(data, found, syntax)
+        new[tags.SOURCE_EVIDENCE] = sequence(tags.SOURCE_EVIDENCE, evidence, syntax)
+    else:
         sources = items_of(data, found.get(tags.SOURCE_IMAGE)), _source_image(data, found, syntax)
         new[tags.SOURCE_IMAGE] = sequence(tags.SOURCE_IMAGE, sources, syntax)
         new[tags.DERIVATION_DESCRIPTION] = _description(syntax)
@@ -126,6 +129,19 @@ def _derivation(
 
 def _description(syntax: Syntax) -> bytes:
     return element(tags.DERIVATION_DESCRIPTION, b"ST", DESCRIPTION, syntax)
+
+
+def _evidence(data: Buffer, found: Mapping[int, Element], syntax: Syntax) -> bytes:
+    """Encode one item of Source Image Evidence Sequence: the object in its series and study (C.17.2.1)."""
+
+    def copied(new: int, old: int) -> bytes:
+        return element(new, b"UI", text(data, found, old).encode("latin-1"), syntax)
+
+    instance = item((copied(0x00081150, tags.SOP_CLASS), copied(0x00081155, tags.SOP_INSTANCE)), syntax)
+    instances = sequence(0x00081199, [instance], syntax)
+    series = item((instances, copied(tags.SERIES_INSTANCE, tags.SERIES_INSTANCE)), syntax)
+    study = copied(tags.STUDY_INSTANCE, tags.STUDY_INSTANCE)
+    return item((sequence(0x00081115, [series], syntax), study), syntax)
 
 
 def _source_image(

@@ -149,7 +149,7 @@ def _records(
 def _left_alone(source: _Source, work: DeliveryWork) -> bool:
     """Tell whether an instance must not be changed, whatever its series is called."""
     found = source.found
-    appended = (tags.ORIGINAL_ATTRIBUTES, tags.CONTRIBUTING_EQUIPMENT, tags.SOURCE_IMAGE)
+    appended = tags.RECORDS | {tags.SOURCE_IMAGE, tags.SOURCE_EVIDENCE}
     return (
         tags.DIGITAL_SIGNATURES in found
         or source.text(tags.MODALITY) not in RELABELLED_MODALITIES

@@ -1,90 +1,21 @@
-"""Relabelled copies before judges of others: dicom3tools' validators, and Orthanc as the archive."""
+"""Relabelled copies in archives of others: what goes in by C-STORE comes out of Orthanc and dcmtk."""
 
 import json
 import subprocess
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydicom import dcmread
+from pydicom.dataset import Dataset
 
-from model.regions import REGIONS, Region
-from node.relabel import write_copy
-from tests.builders import Recipe, blob, real_images, real_series, write
-from tests.harness import command, free_port, make_node, running, storescu, wait_until
-from tests.relabelled import MODIFIER, WORK
-
-ACCEPTED = (
-    "Unrecognized defined term <",  # its list of terms is older than Table L-1
-    "is only permitted to be empty when actually unknown",  # Laterality: it is unknown
-    "Bad group length - Group 0x8 ",  # was wrong before; it moves with its group
-)
-"""New messages that are no fault of the copy."""
-
-REAL = [*real_images(), *(files[0] for files in real_series().values())]
-
-
-def messages(program: str, *paths: Path) -> set[str]:
-    """Return the errors and warnings that a validator has of files."""
-    done = subprocess.run([command(program), *map(str, paths)], capture_output=True, check=False, timeout=120)
-    text = (done.stdout + done.stderr).decode("utf-8", errors="replace")
-    return {line for line in text.splitlines() if line.startswith(("Error", "Warning"))}
-
-
-def relabelled(path: Path, target: Path, region: Region) -> bool:
-    """Relabel a file with the term of one region, as the forwarder does."""
-    work = replace(
-        WORK,
-        transfer_syntax_uid=str(dcmread(path, stop_before_pixels=True).file_meta.TransferSyntaxUID),
-        term=region.term,
-        code_value=region.code.value,
-        code_meaning=region.code.meaning,
-        paired=region.paired,
-        image_region=region.key,
-    )
-    return write_copy(work, path, target, MODIFIER)
-
-
-def new_messages(path: Path, copy: Path) -> list[str]:
-    """Return what dciodvfy says of the copy, did not say of the original, and is not accepted."""
-    added = messages("dciodvfy", copy) - messages("dciodvfy", path)
-    return sorted(line for line in added if not any(known in line for known in ACCEPTED))
-
-
-@pytest.mark.parametrize("path", REAL, ids=lambda path: f"{path.parent.name}-{path.name}")
-def test_no_new_message_on_real_images(path: Path, tmp_path: Path) -> None:
-    """dciodvfy finds nothing in a relabelled real image that it did not find in the original."""
-    copy = tmp_path / "copy.dcm"
-    data_set = dcmread(path, stop_before_pixels=True)
-    region = next(each for each in REGIONS if each.term != data_set.get("BodyPartExamined"))
-    if relabelled(path, copy, region):
-        assert new_messages(path, copy) == []
-    else:
-        assert data_set.get("Modality") not in ("CT", "MR", "CR", "DX", "RG")
-
-
-@pytest.mark.parametrize("region", REGIONS, ids=lambda region: region.key)
-@pytest.mark.parametrize("laterality", [None, ""])
-def test_no_new_message_for_any_term(region: Region, laterality: str | None, tmp_path: Path) -> None:
-    """Every term, paired or not, goes onto an image with and without Laterality."""
-    recipe = Recipe(n=1, body_part="SKULL", overrides={"Laterality": laterality})
-    [path] = write(tmp_path / "in", recipe)
-    copy = tmp_path / "copy.dcm"
-    assert relabelled(path, copy, region)
-    assert new_messages(path, copy) == []
-
-
-def test_a_series_stays_consistent(tmp_path: Path) -> None:
-    """dcentvfy finds the series-level attributes of a relabelled series the same in all instances."""
-    files = write(tmp_path / "in", Recipe(n=4))
-    copies = [tmp_path / f"{index}.dcm" for index in range(4)]
-    for path, copy in zip(files, copies, strict=True):
-        assert relabelled(path, copy, REGIONS[0])
-    assert messages("dcentvfy", *copies) == messages("dcentvfy", *files)
+from node.report import SOP_CLASS_UID
+from tests.builders import Recipe, blob, write
+from tests.harness import Archive, RunningNode, command, free_port, make_node, running, storescu, wait_until
+from tests.multiframe import Enhanced, write_enhanced
 
 
 class Orthanc:
@@ -114,9 +45,11 @@ class Orthanc:
         with subprocess.Popen(
             ["/usr/sbin/Orthanc", str(self._config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as process:
-            wait_until(self._answers, "Orthanc answers", 60)
-            yield self
-            process.terminate()
+            try:
+                wait_until(self._answers, "Orthanc answers", 60)
+                yield self
+            finally:
+                process.terminate()
 
     def _answers(self) -> bool:
         try:
@@ -129,10 +62,14 @@ class Orthanc:
         with urllib.request.urlopen(f"http://127.0.0.1:{self._http}/{path}", timeout=10) as answer:
             return json.load(answer)
 
+    def tags(self, modality: str = "CT") -> list[dict[str, Any]]:
+        """Return the attributes of every instance of a modality that it has, by their keywords."""
+        found = [self.get(f"instances/{each}/simplified-tags") for each in self.get("instances")]
+        return [each for each in found if each.get("Modality") == modality]
+
     def terms(self) -> list[str]:
-        """Return the BodyPartExamined of every instance that it has."""
-        tags = [self.get(f"instances/{each}/simplified-tags") for each in self.get("instances")]
-        return sorted(each.get("BodyPartExamined", "") for each in tags)
+        """Return the BodyPartExamined of every CT instance that it has."""
+        return sorted(each.get("BodyPartExamined", "") for each in self.tags())
 
 
 def one_region(_index: int, rows: int, columns: int) -> Any:
@@ -140,30 +77,120 @@ def one_region(_index: int, rows: int, columns: int) -> Any:
     return blob(0, rows, columns)
 
 
+def recipe(seed: str, n: int) -> Recipe:
+    """Describe a series with an old tag and one region."""
+    return Recipe(seed=seed, n=n, body_part="OLD", pixels=one_region)
+
+
+def sure(folder: Path, *destinations: dict[str, Any]) -> RunningNode:
+    """Describe a node that is never in doubt."""
+    return make_node(folder, *destinations, classify={"minimum_confidence": 0.0})
+
+
+def term_of(node: RunningNode, described: Recipe) -> str:
+    """Return the term that a series got; it must have got one."""
+    [row] = node.rows(series=described.series_uid)
+    assert row.term
+    return row.term
+
+
 @pytest.mark.parametrize("overwrite", [True, False])
 def test_orthanc_shows_the_new_term(overwrite: bool, tmp_path: Path) -> None:
-    """An archive gets the new term; one that has the original already keeps that, unless told otherwise."""
-    fresh = write(tmp_path / "fresh", Recipe(n=3, body_part="OLD", pixels=one_region))
-    known = write(
-        tmp_path / "known",
-        Recipe(n=2, seed="known", body_part="OLD", pixels=one_region),
-    )
+    """An archive gets the new term; one that has the original already keeps that, unless told otherwise.
+
+    Classic and Enhanced objects of one study, and the reports on them, read back over REST.
+    """
+    fresh, known, many = recipe("fresh", 3), recipe("known", 2), recipe("many", 4)
+    files = write(tmp_path / "fresh", fresh) + write(tmp_path / "known", known)
+    files.append(write_enhanced(tmp_path / "many", Enhanced(many, ("U", "69536005"))))
     with Orthanc(tmp_path / "orthanc", overwrite).running() as archive:
-        assert storescu(archive.port, known, "-aec", "ARCHIVE").returncode == 0
+        assert storescu(archive.port, files[3:5], "-aec", "ARCHIVE").returncode == 0
         assert archive.terms() == ["OLD", "OLD"]
-        destination = {
-            "name": "orthanc",
-            "ae_title": "ARCHIVE",
-            "host": "127.0.0.1",
-            "port": archive.port,
-            "relabel": "always",
-        }
-        node = make_node(tmp_path / "node", destination, classify={"minimum_confidence": 0.0})
+        place = {"name": "orthanc", "ae_title": "ARCHIVE", "host": "127.0.0.1", "port": archive.port}
+        node = sure(tmp_path / "node", place | {"relabel": "always", "report": True})
         with running(node):
-            assert storescu(node.port, fresh + known).returncode == 0
-            rows = node.wait_for_state("delivered", 2)
-            terms = {row.series_instance_uid: row.term for row in rows}
-            assert None not in terms.values()
-            new = terms[Recipe().series_uid] or ""
-            kept = (terms[Recipe(seed="known").series_uid] or "") if overwrite else "OLD"
-            assert archive.terms() == sorted([new] * 3 + [kept] * 2)
+            assert storescu(node.port, files).returncode == 0
+            node.wait_for_state("delivered", 6)
+            kept = term_of(node, known) if overwrite else "OLD"
+            assert archive.terms() == sorted([term_of(node, fresh)] * 3 + [kept] * 2 + [term_of(node, many)])
+            [enhanced] = [each for each in archive.tags() if each.get("NumberOfFrames") == "4"]
+            [shared] = enhanced["SharedFunctionalGroupsSequence"]
+            [anatomy] = shared["FrameAnatomySequence"]
+            assert anatomy["AnatomicRegionSequence"][0]["CodeValue"] != "69536005"
+            assert {each["SOPClassUID"] for each in archive.tags("SR")} == {SOP_CLASS_UID}
+            assert len(archive.tags("SR")) == 3
+
+
+def test_originals_and_a_new_series_in_one_orthanc(tmp_path: Path) -> None:
+    """An archive that keeps what it has holds both: the originals, and the copies as another series."""
+    known = recipe("known", 3)
+    files = write(tmp_path / "known", known)
+    with Orthanc(tmp_path / "orthanc", overwrite=False).running() as archive:
+        assert storescu(archive.port, files, "-aec", "ARCHIVE").returncode == 0
+        place = {"name": "orthanc", "ae_title": "ARCHIVE", "host": "127.0.0.1", "port": archive.port}
+        node = sure(tmp_path / "node", place | {"relabel": "always", "new_series": True})
+        with running(node):
+            assert storescu(node.port, files).returncode == 0
+            node.wait_for_state("delivered", 1)
+            assert archive.terms() == sorted(["OLD"] * 3 + [term_of(node, known)] * 3)
+            assert len(archive.get("studies")) == 1
+            assert len(archive.get("series")) == 2
+            sources = {
+                each["SourceImageSequence"][0]["ReferencedSOPInstanceUID"]
+                for each in archive.tags()
+                if each["BodyPartExamined"] != "OLD"
+            }
+            assert sources == {known.instance_uid(index) for index in range(3)}
+            assert node.bodytag("resend", "--all", "--series", known.series_uid).returncode == 0
+            wait_until(lambda: node.rows()[0].state == "delivered", "it is delivered again")
+            assert len(archive.get("instances")) == 6
+
+
+def test_each_destination_gets_what_it_asks_for(tmp_path: Path) -> None:
+    """One series, four destinations of dcmtk: as received, relabelled, as a new series, and with a report."""
+    asked: dict[str, dict[str, Any]] = {
+        "never": {"relabel": "never"},
+        "always": {"relabel": "always"},
+        "anew": {"relabel": "always", "new_series": True},
+        "report": {"relabel": "never", "report": True},
+    }
+    archives = {name: Archive(tmp_path / name, free_port()).start("+B") for name in asked}
+    places = [archives[name].destination(name, **wanted) for name, wanted in asked.items()]
+    classic, many = recipe("classic", 2), recipe("many", 3)
+    files = [*write(tmp_path / "in", classic), write_enhanced(tmp_path / "in", Enhanced(many))]
+    with running(sure(tmp_path / "node", *places)) as node:
+        assert storescu(node.port, files).returncode == 0
+        node.wait_for_state("delivered", 4)
+        term = term_of(node, classic)
+    for archive in archives.values():
+        archive.stop()
+    received = {name: by_uid(archives[name]) for name in asked}
+    originals = {path.stem: dcmread(path) for path in files}
+    assert received["never"] == originals
+    assert received["always"].keys() == originals.keys()
+    assert received["anew"].keys().isdisjoint(originals.keys())
+    assert len(received["anew"]) == 3
+    changed = [*received["always"].values(), *received["anew"].values()]
+    assert {each.BodyPartExamined for each in changed} == {term}
+    reports = [each for uid, each in received["report"].items() if uid not in originals]
+    assert {each.SOPClassUID for each in reports} == {SOP_CLASS_UID}
+    assert len(reports) == 2
+    for name, found in received.items():
+        assert sorted(each.PixelData for each in found.values() if "PixelData" in each) == sorted(
+            each.PixelData for each in originals.values()
+        ), name
+        assert dumped(archives[name]) == 0
+
+
+def by_uid(archive: Archive) -> dict[str, Dataset]:
+    """Read what an archive received."""
+    return {str(data_set.SOPInstanceUID): data_set for data_set in map(dcmread, archive.files())}
+
+
+def dumped(archive: Archive) -> int:
+    """Have dcmtk parse everything that an archive received, whole; return how many files it did not like."""
+    results = [
+        subprocess.run([command("dcmdump"), "-q", "+E", str(path)], capture_output=True, check=False)
+        for path in archive.files()
+    ]
+    return sum(each.returncode != 0 or each.stderr != b"" for each in results)

@@ -24,6 +24,7 @@ NEW = DECLARED | {
     tags.SERIES_INSTANCE,
     tags.DERIVATION_DESCRIPTION,
     tags.SOURCE_IMAGE,
+    tags.SOURCE_EVIDENCE,
     tags.INSTANCE_CREATION_DATE,
     tags.INSTANCE_CREATION_TIME,
     tags.INSTANCE_CREATOR,
@@ -190,4 +191,8 @@ def test_frames_of_a_new_object_are_derived(before: str, regions: tuple[str, ...
         assert source.ReferencedSOPInstanceUID == ds.SOPInstanceUID
         assert source.get("ReferencedFrameNumber") == (number if before == "frames" else None)
     assert "SourceImageSequence" not in after
+    [study] = after.SourceImageEvidenceSequence
+    [series] = study.ReferencedSeriesSequence
+    assert (study.StudyInstanceUID, series.SeriesInstanceUID) == (ds.StudyInstanceUID, ds.SeriesInstanceUID)
+    assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == ds.SOPInstanceUID
     assert after.BodyPartExamined == "CHESTABDOMEN"

@@ -18,7 +18,7 @@ from node.report import SOP_CLASS_UID, ReportError, build
 from node.uids import named_uid
 from tests.builders import Recipe, write
 from tests.multiframe import Enhanced, write_enhanced
-from tests.test_archives import messages
+from tests.validators import messages
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
 REGIONS = ("pelvis", "pelvis", "abdomen", "unknown", "abdomen", "abdomen", "chest")
