@@ -9,7 +9,7 @@ import fcntl
 import json
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +22,10 @@ from model.training import checkpoint, folder, split, watch
 from model.training.checkpoint import Checkpoint
 from model.training.data import read_manifest
 from model.training.fit import Network, State, Stopped, fit, progress
+from model.training.folder import Series
 from model.training.record import leg, made_of, record
 from model.training.run import Run, RunError
+from model.training.split import Split
 from model.training.supply import Order, Supply
 from model.weights_file import save
 
@@ -67,6 +69,7 @@ def train(run: Run, console: Console, fresh: bool = False) -> Trained:
             _same(kept.of["run"], of, run.out)
         if run.folders:
             split.write(divided, run.out / SPLIT)
+            _tell(scanned, divided)
         _train(order, of, kept, weights, console)
     return Trained(weights, before=False)
 
@@ -166,6 +169,19 @@ def _same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
         raise RunError(
             f"{out} holds a run that differs in {', '.join(changed)}: --fresh starts anew, --out takes "
             "another folder"
+        )
+
+
+def _tell(scanned: Sequence[Series], divided: Split) -> None:
+    """Say what was found in the user's own folders, and who of it is trained on."""
+    for name in dict.fromkeys(series.source for series in scanned):
+        mine = [series for series in scanned if series.source == name]
+        images = sum(series.labelled for series in mine)
+        people = {series.subject for series in mine if series.labelled}
+        print(
+            f"{name}: {len(mine)} series, {images} labelled images of {len(people)} subjects, "
+            f"{len(people & divided.validation)} of them kept for validation",
+            flush=True,
         )
 
 
