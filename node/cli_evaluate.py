@@ -17,7 +17,7 @@ from model.classify import SHIPPED, Classifier
 from node.cli_options import JsonOption, fail, sentences
 from node.config import Config
 from node.version import VERSION
-from rules.doubt import fit_maximum_energy
+from rules.doubt import accepted, fit_maximum_energy
 
 if TYPE_CHECKING:
     from model.training.report import Incoming
@@ -116,16 +116,20 @@ def _ladder(
 ) -> str:
     """Return every stage of each part beside one of them, paired; it needs no calibration anew."""
     from model.training import card as cards
-    from model.training import ladder, session
+    from model.training import ladder, left_out, session
     from node.judging import stages
 
     with _progress() as begin:
         request = session.Request(path, data, None, names, cache)
         found = session.evaluate(request, stages(), begin, fit_maximum_energy)
-    parts = [
-        f"{found.parts[name].title}:\n\n{ladder.table(ladder.ladder(found.parts[name], judged, against))}"
-        for name, judged in found.judged.items()
-    ]
+    omitted = session.choice_of(found.network.weights.card.get("training")).omitted
+    parts = []
+    for name, judged in found.judged.items():
+        part = found.parts[name]
+        parts.append(f"{part.title}:\n\n{ladder.table(ladder.ladder(part, judged, against))}")
+        lost = left_out.left_out(part, judged, found.network, omitted, accepted)
+        if lost:
+            parts.append(left_out.table(lost))
     if card is not None:
         cards.insert(card, f"{found.network.modality} ladder", "\n\n".join(parts))
     return "\n\n".join(parts)
