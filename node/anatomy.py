@@ -15,7 +15,7 @@ from node.groups import UNCHANGED, GroupChanges, Groups
 from node.provenance import code
 from node.splice import element, first_item, index, item, sequence, splice
 
-_SIDES: Final = {"L": ("7771000", "Left"), "R": ("24028007", "Right"), "B": ("51440002", "Bilateral")}
+SIDES: Final = {"L": ("7771000", "Left"), "R": ("24028007", "Right"), "B": ("51440002", "Bilateral")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def side(data: Buffer, found: Mapping[int, Element]) -> str:
     """Return the side that a data set gives, L, R or B; "" where it gives none. It is never guessed."""
     image, series = text(data, found, tags.IMAGE_LATERALITY), text(data, found, tags.LATERALITY)
     if image:
-        return image if image in _SIDES else ""
+        return image if image in SIDES else ""
     return series if series in ("L", "R") else ""
 
 
@@ -79,8 +79,8 @@ def place_of(region: str | None, work: DeliveryWork) -> Place | None:
 def region_sequence(place: Place, side: str, syntax: Syntax) -> bytes:
     """Encode Anatomic Region Sequence (0008,2218): one item, with the side where it is known and applies."""
     more: tuple[bytes, ...] = ()
-    if place.paired and side in _SIDES:
-        modifier = code(_SIDES[side][0], "SCT", _SIDES[side][1], syntax)
+    if place.paired and side in SIDES:
+        modifier = code(SIDES[side][0], "SCT", SIDES[side][1], syntax)
         more = (sequence(tags.ANATOMIC_REGION_MODIFIER, [modifier], syntax),)
     return sequence(tags.ANATOMIC_REGION, [code(place.value, "SCT", place.meaning, syntax, *more)], syntax)
 
@@ -147,7 +147,7 @@ def _laterality(paired: bool, said: str, given: str) -> str:
     """Return the Frame Laterality that fits to a region, "" where none is known that does."""
     if not paired:
         return "" if said in ("L", "R") else "U"
-    return said if said in _SIDES else given
+    return said if said in SIDES else given
 
 
 def _frame_anatomy(data: Buffer, old: Element | None, new: Anatomy, syntax: Syntax) -> bytes:

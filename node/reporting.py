@@ -10,6 +10,7 @@ from datetime import datetime
 from io import BytesIO
 from typing import Final
 
+import structlog
 from sqlalchemy.orm import Session
 
 from db.queries import SeriesRow
@@ -21,6 +22,8 @@ from node import facts, report
 from node.coercion import KEEP
 from node.config import Config
 from node.spool import SeriesKey, Spool
+
+log = structlog.get_logger()
 
 REASON: Final = "report on series"
 """How the reason begins for which a report is not classified itself."""
@@ -44,16 +47,25 @@ def prepare(
     spool: Spool,
     decided_at: datetime,
 ) -> Prepared | None:
-    """Make the report on a series if a destination asks for one and a region is known; raises ReportError."""
+    """Make the report on a series if a destination asks for one and a region is known.
+
+    Where it cannot be made or stored there is none, and the log says why: the images go on without it.
+    """
     wanted = [Route(each.destination, KEEP) for each in routes if config.destination(each.destination).report]
     if not wanted or outcome.verdict is None:
         return None
-    document = report.build(headers, outcome, decided_at, config.receive.ae_title)
-    if document is None:
+    try:
+        document = report.build(headers, outcome, decided_at, config.receive.ae_title)
+        if document is None:
+            return None
+        buffer = BytesIO()
+        document.save_as(buffer, enforce_file_format=True)
+        path = spool.keep_report(str(document.SOPInstanceUID), buffer.getvalue())
+    except (report.ReportError, OSError) as error:
+        log.warning(
+            "no report on a series", series_instance_uid=headers[0].series_instance_uid, reason=str(error)
+        )
         return None
-    buffer = BytesIO()
-    document.save_as(buffer, enforce_file_format=True)
-    path = spool.keep_report(str(document.SOPInstanceUID), buffer.getvalue())
     key = SeriesKey(str(document.StudyInstanceUID), str(document.SeriesInstanceUID))
     reason = f"{REASON} {headers[0].series_instance_uid}"
     own = Outcome(None, (), reason, outcome.weights_digest, outcome.software_version)

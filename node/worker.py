@@ -27,7 +27,6 @@ from node.coercion import KEEP, Incoming, Term, action_for, remarks
 from node.config import Config
 from node.frames import by_instance
 from node.relabel import read_incoming
-from node.report import ReportError
 from node.spool import Spool
 from node.votes import votes
 from rules.decide import decide
@@ -104,11 +103,7 @@ def classify_series(
         for each in site.destinations(config, rule)
     ]
     now = utc_now()
-    prepared = None
-    try:
-        prepared = reporting.prepare(headers, outcome, routes, config, spool, now)
-    except (ReportError, OSError) as error:
-        log.warning("no report on a series", series_id=series_id, reason=str(error))
+    prepared = reporting.prepare(headers, outcome, routes, config, spool, now)
     with database.session() as session:
         recorded = record_outcome(session, series_id, outcome, routes, now)
         if recorded and prepared is not None:

@@ -14,13 +14,13 @@ from db.records import ImageResult, Outcome, Route
 from db.results import record_outcome
 from model.frames import read_headers
 from model.read import ImageHeader
-from node import reporting
+from node import report, reporting
 from node.clock import utc_now
 from node.coercion import WRITE
 from node.config import Config
 from node.part10 import meta_end
 from node.relabel import write_copy
-from node.report import SOP_CLASS_UID
+from node.report import SOP_CLASS_UID, ReportError
 from node.resend import resend
 from rules.decide import decide
 from rules.verdict import Evidence
@@ -139,3 +139,19 @@ def test_the_same_report_is_stored_once(bench: Bench) -> None:
     assert bench.spool.path(path).read_bytes() == b"second"
     assert [each.name for each in (bench.spool.folder / "reports").iterdir()] == ["1.2.3.dcm"]
     assert not list((bench.spool.folder / "incoming").iterdir())
+
+
+@pytest.mark.parametrize("fault", [ReportError("no report: for a test"), OSError(28, "no space left")])
+def test_the_images_go_on_without_a_report(
+    fault: Exception, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a report cannot be made or stored, its series is decided and delivered all the same."""
+
+    def fail(*_: object) -> None:
+        raise fault
+
+    monkeypatch.setattr(report, "build", fail)
+    images, made = classified(bench, configured(reader=True))
+    assert made is None
+    assert images.state == "classified"
+    assert [each.pending for each in images.deliveries] == [3]
