@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from db.records import ImageResult, Outcome, Route
 from db.results import record_outcome
@@ -19,6 +20,7 @@ from model.classify import Classifier
 from model.frames import read_headers
 from model.gate import reason
 from model.geometry import normal, order, positions_mm
+from model.prediction import Prediction
 from model.read import Image, ImageHeader, NotDicomError, UndecodableError, read_pixels
 from node import log as logs
 from node import reporting, site, version
@@ -38,6 +40,7 @@ log = structlog.get_logger()
 _SIGN_OF_LIFE_S: Final = 1.0
 
 Alive = Callable[[], None]
+Along = NDArray[np.float64]
 Results = list[tuple[ImageHeader, ImageResult]]
 """What was found, image by image and frame by frame."""
 
@@ -88,16 +91,10 @@ def classify_series(
     rule = rule or site.deciding(config, known, outcome.verdict)
     outcome = site.applied(rule, replace(outcome, images=(*outcome.images, *unreadable)))
     incoming = _incoming(headers, config, alive)
+    ruled = rule is not None and rule.term is not None
+    texts = () if ruled else (known.series_description, known.study_description)
+    outcome = _flagged(outcome, incoming, texts)
     term = _term(outcome.verdict)
-    if outcome.verdict is not None:
-        ruled = rule is not None and rule.term is not None
-        texts = () if ruled else (known.series_description, known.study_description)
-        flags = (
-            *outcome.verdict.flags,
-            *remarks(incoming, term),
-            *text_remarks(texts, None if term is None else term.term, incoming.lateralities),
-        )
-        outcome = replace(outcome, verdict=replace(outcome.verdict, flags=flags))
     routes = [
         Route(each.name, KEEP if site.keeps(rule) else action_for(each, incoming, term, config.relabel))
         for each in site.destinations(config, rule)
@@ -116,6 +113,16 @@ def classify_series(
         images=len(stored),
     )
     return recorded
+
+
+def _flagged(outcome: Outcome, incoming: Incoming, texts: tuple[str, ...]) -> Outcome:
+    """Add what a reviewer should know of the received tags and descriptions."""
+    if outcome.verdict is None:
+        return outcome
+    term = _term(outcome.verdict)
+    told = text_remarks(texts, None if term is None else term.term, incoming.lateralities)
+    flags = (*outcome.verdict.flags, *remarks(incoming, term), *told)
+    return replace(outcome, verdict=replace(outcome.verdict, flags=flags))
 
 
 def classify(
@@ -152,20 +159,26 @@ def classify(
     if kept:
         # The positions before decoding: without the images left out the common normal would be another.
         along = np.array([places[_slot(header)] for header in kept])
-        planes = np.array([normal(header.orientation) for header in kept], np.float64)
-        evidence = Evidence(
-            prediction.classes,
-            prediction.probabilities,
-            along,
-            planes,
-            prediction.energy,
-            prediction.maximum_energy,
-            said,
-        )
+        evidence = _evidence(prediction, along, kept, said)
         verdict = decide(evidence, config.rules, config.classify.minimum_confidence)
         results += _classified(kept, along, verdict)
     images = by_instance(results)
     return Outcome(verdict, images, None if verdict else _why_none(images), digest, version.VERSION)
+
+
+def _evidence(
+    prediction: Prediction, along: Along, headers: Sequence[ImageHeader], said: tuple[Vote, ...]
+) -> Evidence:
+    """Put the network's outputs and the geometry together for the rules."""
+    return Evidence(
+        classes=prediction.classes,
+        probabilities=prediction.probabilities,
+        positions_mm=along,
+        normals=np.array([normal(header.orientation) for header in headers], np.float64),
+        energy=prediction.energy,
+        maximum_energy=prediction.maximum_energy,
+        votes=said,
+    )
 
 
 def _decoded(
@@ -188,7 +201,7 @@ def _decoded(
 
 def _classified(
     headers: Sequence[ImageHeader],
-    positions: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+    positions: Along,
     verdict: Verdict,
 ) -> Results:
     return [
