@@ -6,6 +6,8 @@ Source: PS3.3 C.7.6.1.1.2 (Image Type), C.12.4.1 (Source Image Sequence), PS3.5 
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from pydicom.uid import EnhancedMRColorImageStorage, EnhancedMRImageStorage
+
 from db.records import DeliveryWork
 from node import tags
 from node.anatomy import text
@@ -45,12 +47,12 @@ def changes(
     instance = new_uid(text(data, found, tags.SOP_INSTANCE), work, ae_title)
     series = new_uid(text(data, found, tags.SERIES_INSTANCE), work, ae_title)
     new: dict[int, bytes | None] = {
-        tags.IMAGE_TYPE: element(
-            tags.IMAGE_TYPE, b"CS", _derived(text(data, found, tags.IMAGE_TYPE)), syntax
-        ),
         tags.SOP_INSTANCE: element(tags.SOP_INSTANCE, b"UI", instance.encode("ascii"), syntax),
         tags.SERIES_INSTANCE: element(tags.SERIES_INSTANCE, b"UI", series.encode("ascii"), syntax),
     }
+    if not _keeps_type(data, found):
+        image_type = _derived(text(data, found, tags.IMAGE_TYPE))
+        new[tags.IMAGE_TYPE] = element(tags.IMAGE_TYPE, b"CS", image_type, syntax)
     if has_frames:
         evidence = items_of(data, found.get(tags.SOURCE_EVIDENCE)), _evidence(data, found, syntax)
         new[tags.SOURCE_EVIDENCE] = sequence(tags.SOURCE_EVIDENCE, evidence, syntax)
@@ -63,11 +65,19 @@ def changes(
     return new | {tag: None for tag in creation if tag in found}
 
 
-def frame_changes(data: Buffer, found: Mapping[int, Element], groups: Groups, syntax: Syntax) -> GroupChanges:
-    """Return what makes the frames derived ones (PS3.3 C.7.6.16.2.6): their type, and their source."""
+def frame_changes(
+    data: Buffer, found: Mapping[int, Element], groups: Groups | None, syntax: Syntax
+) -> GroupChanges:
+    """Return what makes the frames derived ones (PS3.3 C.7.6.16.2.6): their type, and their source.
+
+    Raises EncodedError where there are no functional groups to hold it.
+    """
+    if groups is None:
+        raise EncodedError("an Enhanced object without functional groups is not made anew")
     own = any(tags.DERIVATION_IMAGE in frame.found for frame in groups.frames)
-    shared = {} if groups.shared is None else _types(data, groups.shared.found, syntax)
-    frames = [_types(data, frame.found, syntax) for frame in groups.frames]
+    keeps = _keeps_type(data, found)
+    shared = {} if groups.shared is None or keeps else _types(data, groups.shared.found, syntax)
+    frames = [{} if keeps else _types(data, frame.found, syntax) for frame in groups.frames]
     if own:
         for number, (frame, new) in enumerate(zip(groups.frames, frames, strict=True), 1):
             new[tags.DERIVATION_IMAGE] = _derivation(data, found, frame.found, syntax, number)
@@ -86,6 +96,11 @@ def meta(head: bytes, work: DeliveryWork, ae_title: str) -> Iterator[Buffer]:
     instance = new_uid(text(data, found, _MEDIA_STORAGE_INSTANCE), work, ae_title)
     new = element(_MEDIA_STORAGE_INSTANCE, b"UI", instance.encode("ascii"), plain)
     yield from splice(data, found, {_MEDIA_STORAGE_INSTANCE: new}, plain)
+
+
+def _keeps_type(data: Buffer, found: Mapping[int, Element]) -> bool:
+    """Enhanced MR objects that are not ORIGINAL must not tell how they were acquired (PS3.3 C.8.13.4)."""
+    return text(data, found, tags.SOP_CLASS) in (EnhancedMRImageStorage, EnhancedMRColorImageStorage)
 
 
 def _derived(image_type: str) -> bytes:

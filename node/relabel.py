@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from db.records import DeliveryWork
+from model.frames import ENHANCED
 from node import anatomy, derived, groups, tags
 from node.anatomy import text
 from node.coercion import NEW_SERIES, RELABELLED_MODALITIES, WRITE, Incoming, contradicts
@@ -41,6 +42,11 @@ class _Source:
     def text(self, tag: int) -> str:
         """Return a value of the top level as text."""
         return text(self.data, self.found, tag)
+
+    @property
+    def enhanced(self) -> bool:
+        """Tell whether anatomy belongs to the frames, as their functional groups or the SOP class say."""
+        return self.groups is not None or self.text(tags.SOP_CLASS) in ENHANCED
 
     @property
     def lateralities(self) -> frozenset[str]:
@@ -117,8 +123,8 @@ def _changes(source: _Source, work: DeliveryWork, term: str, ae_title: str) -> d
             regions = anatomy.frame_changes(data, found, source.groups, work, syntax)
         changes |= _labels(source, work, term, regions)
     if work.policy == NEW_SERIES:
-        changes |= derived.changes(data, found, source.groups is not None, work, ae_title, syntax)
-        if source.groups is not None:
+        changes |= derived.changes(data, found, source.enhanced, work, ae_title, syntax)
+        if source.enhanced:
             types = derived.frame_changes(data, found, source.groups, syntax)
     if source.groups is not None:
         changes |= groups.rewritten(data, found, source.groups, regions.and_(types), syntax)
@@ -179,9 +185,9 @@ def _labels(
 def _region(source: _Source, work: DeliveryWork) -> dict[int, bytes | None]:
     """Return the image's Anatomic Region Sequence if it changes; an object with frames needs none."""
     data, found, syntax = source.data, source.found, source.syntax
-    if source.groups is not None and tags.ANATOMIC_REGION not in found:
+    if source.enhanced and tags.ANATOMIC_REGION not in found:
         return {}
-    place = anatomy.place_of(None if source.groups else work.image_region, work)
+    place = anatomy.place_of(None if source.enhanced else work.image_region, work)
     if place is None:
         return {tags.ANATOMIC_REGION: None} if tags.ANATOMIC_REGION in found else {}
     if anatomy.says(data, found, place, syntax):

@@ -7,6 +7,7 @@ entropy, so the same call writes the same bytes. Two series that must differ get
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -126,6 +127,14 @@ def bundled(name: str) -> Path:
     if not path.is_file():
         raise FileNotFoundError(f"pydicom does not ship {name}")
     return path
+
+
+def published() -> list[Path]:
+    """Paths of the files of the package pydicom-data: real objects too large for pydicom's own wheel."""
+    found = find_spec("data_store")
+    assert found is not None, "pydicom-data is missing; run: make dev"
+    assert found.origin is not None
+    return sorted((Path(found.origin).parent / "data").glob("*.dcm"))
 
 
 def real_images() -> list[Path]:

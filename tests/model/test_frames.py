@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from highdicom.legacy import LegacyConvertedEnhancedCTImage
 from pydicom import dcmread, uid
+from pydicom.pixels.utils import pixel_array
 
 from model import frames as frame_reading
 from model.frames import read_headers
 from model.gate import reason
 from model.geometry import order, positions_mm
 from model.read import UndecodableError, read_header, read_pixels
-from tests.builders import CORONAL, Recipe, blob, bundled, real_series, write
+from tests.builders import CORONAL, Recipe, blob, bundled, published, real_series, write
 from tests.multiframe import Enhanced, enhanced, write_enhanced
 
 ENCODINGS = (
@@ -191,3 +192,25 @@ def test_cut_off_objects_do_not_raise(cut: int, tmp_path: Path) -> None:
         if reason(header) is None:
             with pytest.raises(UndecodableError):
                 read_pixels(replace(header, pixel_data_bytes=1))
+
+
+def test_a_real_enhanced_ct_is_read() -> None:
+    """pydicom's Enhanced CT, whose functional groups have undefined lengths: places, types and pixels."""
+    [path] = [path for path in published() if path.name == "eCT_Supplemental.dcm"]
+    headers = read_headers(path)
+    assert [header.position for header in headers] == [(99.5, -301.5, -159.0), (99.5, -301.5, -149.0)]
+    assert {header.image_type[2:] for header in headers} == {("PERFUSION", "RCBF")}
+    assert {reason(header) for header in headers} == {"perfusion map"}
+    whole = pixel_array(path)
+    for index, header in enumerate(headers):
+        assert header.frame
+        expected = whole[index] * header.frame.slope + header.frame.intercept
+        np.testing.assert_allclose(read_pixels(header).values, expected)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_real_enhanced_mr_without_groups_is_passed_on() -> None:
+    """pydicom's Enhanced MR lost its functional groups: its ten frames have no place."""
+    for path in published():
+        if path.name.startswith("emri"):
+            assert [reason(header) for header in read_headers(path)] == ["multi-frame object without slices"]
