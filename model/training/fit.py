@@ -21,7 +21,7 @@ from model.training.run import IMAGENET, Run
 from model.training.supply import Batch
 from model.weights_file import load, restore
 
-RISE: Final = 0.03
+RISE: Final = 0.1
 """Share of the run in which the learning rate rises."""
 ACCURACY: Final = "right"
 EVERY: Final = 50
