@@ -59,8 +59,10 @@ class Bench:
     def _stored(self, path: Path) -> Arrival:
         data_set = dcmread(path, stop_before_pixels=True)
         meta = data_set.file_meta
-        key = SeriesKey(str(data_set.StudyInstanceUID), str(data_set.SeriesInstanceUID))
-        sop_class, instance = str(meta.MediaStorageSOPClassUID), str(data_set.SOPInstanceUID)
+        instance = str(meta.MediaStorageSOPInstanceUID)
+        study, series = data_set.get("StudyInstanceUID"), data_set.get("SeriesInstanceUID")
+        key = SeriesKey(str(study or instance), str(series or instance))
+        sop_class = str(meta.MediaStorageSOPClassUID)
         encoded = Meta(sop_class, instance, str(meta.TransferSyntaxUID), "CT1").encode()
         data = memoryview(path.read_bytes()[meta_end(path) :])
         stored = self.spool.store(key, instance, encoded, data)
@@ -79,9 +81,17 @@ class Bench:
         self.tracker.flush()
         self.tracker.register_due()
         [row] = [row for row in self.rows() if row.series_instance_uid == recipe.series_uid]
-        with self.database.session() as session:
-            record_outcome(session, row.series_id, outcome, routes, utc_now())
+        self.decide(row.series_id, outcome, routes)
         return row
+
+    def decide(self, series_id: int, outcome: Outcome, routes: tuple[Route, ...] = ROUTES) -> None:
+        """Record the outcome of a registered series."""
+        with self.database.session() as session:
+            record_outcome(session, series_id, outcome, routes, utc_now())
+
+    def store_file(self, path: Path) -> None:
+        """Store a file, whatever it is, and tell the tracker."""
+        self.tracker.arrived(self._stored(path))
 
     def rows(self) -> list[SeriesRow]:
         """Ask the database for all series."""

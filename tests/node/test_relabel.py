@@ -59,6 +59,10 @@ def test_what_changed_is_recorded(tmp_path: Path) -> None:
     )
     [equipment] = after.ContributingEquipmentSequence
     assert equipment.SoftwareVersions == ["0.1.0", "d" * 64]
+    assert (equipment.Manufacturer, equipment.ManufacturerModelName) == ("bodytag", "bodytag")
+    assert equipment.StationName == "BODYTAG"
+    assert equipment.ContributionDateTime == "20260102030405.000678+0000"
+    assert equipment.ContributionDescription == "Body part told from the pixels"
     [purpose] = equipment.PurposeOfReferenceCodeSequence
     assert (purpose.CodeValue, purpose.CodingSchemeDesignator) == ("109103", "DCM")
 

@@ -1,5 +1,7 @@
 """Tests of the report on a series: ranges of regions with codes, and who told them."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -198,6 +200,12 @@ def test_the_validator_has_nothing_to_say(tmp_path: Path) -> None:
     """dciodvfy finds neither error nor warning in a report."""
     made(*series(tmp_path / "in")).save_as(tmp_path / "report.dcm", enforce_file_format=True)
     assert messages("dciodvfy", tmp_path / "report.dcm") == set()
+
+
+def test_the_library_is_loaded_by_the_worker_alone() -> None:
+    """The receiver's process knows of reports, and never loads what makes them."""
+    code = "import sys, node.service; sys.exit('highdicom' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_uids_are_made_of_names() -> None:
