@@ -102,7 +102,7 @@ def test_orthanc_shows_the_new_term(overwrite: bool, tmp_path: Path) -> None:
     """
     fresh, known, many = recipe("fresh", 3), recipe("known", 2), recipe("many", 4)
     files = write(tmp_path / "fresh", fresh) + write(tmp_path / "known", known)
-    files.append(write_enhanced(tmp_path / "many", Enhanced(many, ("U", "69536005"))))
+    files.append(write_enhanced(tmp_path / "many", Enhanced(many, ("U", "38266002"))))
     with Orthanc(tmp_path / "orthanc", overwrite).running() as archive:
         assert storescu(archive.port, files[3:5], "-aec", "ARCHIVE").returncode == 0
         assert archive.terms() == ["OLD", "OLD"]
@@ -116,7 +116,7 @@ def test_orthanc_shows_the_new_term(overwrite: bool, tmp_path: Path) -> None:
             [enhanced] = [each for each in archive.tags() if each.get("NumberOfFrames") == "4"]
             [shared] = enhanced["SharedFunctionalGroupsSequence"]
             [anatomy] = shared["FrameAnatomySequence"]
-            assert anatomy["AnatomicRegionSequence"][0]["CodeValue"] != "69536005"
+            assert anatomy["AnatomicRegionSequence"][0]["CodeValue"] != "38266002"
             assert {each["SOPClassUID"] for each in archive.tags("SR")} == {SOP_CLASS_UID}
             assert len(archive.tags("SR")) == 3
 
