@@ -29,6 +29,14 @@ def bench(tmp_path: Path, database_url: str) -> Iterator[Bench]:
         yield bench
 
 
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[Archive]:
+    """A storescp of dcmtk that keeps data sets bit for bit."""
+    archive = Archive(tmp_path / "archive", free_port()).start("+B", "+xa")
+    yield archive
+    archive.stop()
+
+
 def chest() -> Outcome:
     """Decide that a series shows a chest."""
     probabilities = np.array([[0.05, 0.95]], np.float32)
@@ -53,13 +61,11 @@ def data_sets(paths: Iterable[Path]) -> list[bytes]:
     ids=lambda recipe: recipe.seed,
 )
 def test_what_must_not_change_arrives_byte_for_byte(
-    recipe: Recipe, policy: str, bench: Bench, tmp_path: Path
+    recipe: Recipe, policy: str, bench: Bench, archive: Archive
 ) -> None:
     """Signed, contradicting and foreign objects, in a series whose copies are to be written."""
-    archive = Archive(tmp_path / "archive", free_port()).start("+B", "+xa")
     bench.decided(recipe, chest(), (Route("archive", policy),))
     drive(bench, forwarder(bench, archive.port), lambda found: found.sent == 2)
-    archive.stop()
     assert data_sets(archive.files()) == data_sets(bench.spool.instances.rglob("*.dcm"))
 
 
@@ -71,15 +77,15 @@ def test_what_must_not_change_arrives_byte_for_byte(
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore")
-def test_objects_of_other_kinds_arrive_byte_for_byte(name: str, bench: Bench, tmp_path: Path) -> None:
+def test_objects_of_other_kinds_arrive_byte_for_byte(
+    name: str, bench: Bench, archive: Archive, tmp_path: Path
+) -> None:
     """Reports, plans, doses, segmentations, waveforms and ultrasound go through as they came."""
     path = stored(bundled(name), tmp_path / "in.dcm")
-    archive = Archive(tmp_path / "archive", free_port()).start("+B", "+xa")
     bench.store_file(path)
     bench.tracker.flush()
     bench.tracker.register_due()
     [row] = bench.rows()
     bench.decide(row.series_id, chest(), (Route("archive", WRITE),))
     drive(bench, forwarder(bench, archive.port), lambda found: found.sent == 1)
-    archive.stop()
     assert data_sets(archive.files()) == data_sets([path])
