@@ -20,9 +20,10 @@ from model.regions import CLASSES
 from model.training.demonstration import Series
 from model.training.report import Incoming
 from node import worker
-from node.config import PAPER_RULES, Config
+from node.config import Config
 from rules.decide import decide
 from rules.description import Agreement, agreement, named_terms
+from rules.paper import PAPER
 from rules.terms import agrees, series_term
 from rules.verdict import Evidence
 
@@ -85,7 +86,7 @@ def _expected(
         regions = [meant if meant in wanted[i] else min(wanted[i]) for i in kept]
         classes = CLASSES[modality]
         truth = np.array([[region == key for key in classes] for region in regions], np.float32)
-        terms.add(decide(Evidence(classes, truth, heights[kept]), PAPER_RULES, 0.0).term)
+        terms.add(decide(Evidence(classes, truth, heights[kept]), PAPER, 0.0).term)
     return tuple(sorted(term for term in terms if term is not None))
 
 

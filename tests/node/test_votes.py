@@ -1,6 +1,5 @@
 """Tests of votes at work: who is asked, and that nobody is where the rules do not say so."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from node.config import Config
 from node.spool import Spool
 from node.votes import votes
 from tests.builders import Recipe, write
-from tests.node.deciding import Sure, decided, empty_database
+from tests.node.deciding import Sure, decided
 
 TILTED = (1.0, 0.0, 0.0, 0.0, 0.9, 0.436)
 PLACE = {"FrameOfReferenceUID": "1.2.3.4"}
@@ -21,20 +20,6 @@ PLACE = {"FrameOfReferenceUID": "1.2.3.4"}
 def config(*rules: str) -> Config:
     """Make a configuration with these rules."""
     return Config.model_validate({"receive": {"promiscuous": True}, "rules": rules})
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Spool:
-    """An empty spool."""
-    return Spool(tmp_path / "spool", 0)
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    """An empty database."""
-    opened = empty_database(tmp_path)
-    yield opened
-    opened.close()
 
 
 @pytest.mark.parametrize(

@@ -6,22 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from model.regions import ABDOMEN_CHEST, CLASSES, CT_CLASSES, MR_CLASSES, UNKNOWN
+from model.regions import ABDOMEN_CHEST, CLASSES, CT_CLASSES, UNKNOWN
 from rules.decide import GROUPS, RULES, check, decide, expanded
 from rules.ladder import LADDER
 from rules.paper import PAPER
 from rules.verdict import Evidence
-
-
-def evidence(
-    *runs: tuple[str, int], step_mm: float = 5.0, score: float = 0.9, classes: tuple[str, ...] = MR_CLASSES
-) -> Evidence:
-    """Make a series of runs of (region, images), `step_mm` apart, each image scoring `score`."""
-    regions = [region for region, images in runs for _ in range(images)]
-    rows = np.full((len(regions), len(classes)), (1 - score) / (len(classes) - 1), dtype=np.float32)
-    for i, region in enumerate(regions):
-        rows[i, classes.index(region)] = score
-    return Evidence(classes, rows, np.arange(len(regions), dtype=np.float64) * step_mm)
+from tests.rules.series import evidence
 
 
 def join(first: Evidence, second: Evidence) -> Evidence:
