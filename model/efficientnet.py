@@ -25,13 +25,13 @@ def features(image: Any) -> Any:
     """Return the (n, 1280) features of an image tensor (n, size, size, channels)."""
     from keras import layers
 
-    x = _normalised(layers.Conv2D(STEM, 3, strides=2, padding="same", use_bias=False, name="stem")(image))
+    x = _normalised(image, layers.Conv2D(STEM, 3, strides=2, padding="same", use_bias=False, name="stem"))
     number = 0
     for blocks, kernel, stride, expansion, width in STAGES:
         for index in range(blocks):
             x = _block(x, f"block{number:02d}", kernel, stride if index == 0 else 1, expansion, width)
             number += 1
-    x = _normalised(layers.Conv2D(HEAD, 1, use_bias=False, name="head")(x))
+    x = _normalised(x, layers.Conv2D(HEAD, 1, use_bias=False, name="head"))
     return layers.GlobalAveragePooling2D()(x)
 
 
@@ -40,19 +40,18 @@ def _block(x: Any, name: str, kernel: int, stride: int, expansion: int, width: i
 
     before, channels = x, x.shape[-1]
     if expansion > 1:
-        x = _normalised(layers.Conv2D(channels * expansion, 1, use_bias=False, name=f"{name}_expand")(x))
+        x = _normalised(x, layers.Conv2D(channels * expansion, 1, use_bias=False, name=f"{name}_expand"))
     depth = layers.DepthwiseConv2D(
         kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_depth"
     )
-    x = _normalised(depth(x))
-    x = _normalised(layers.Conv2D(width, 1, use_bias=False, name=f"{name}_project")(x), active=False)
+    x = _normalised(x, depth)
+    x = _normalised(x, layers.Conv2D(width, 1, use_bias=False, name=f"{name}_project"), active=False)
     return layers.Add()([before, x]) if stride == 1 and channels == width else x
 
 
-def _normalised(x: Any, active: bool = True) -> Any:
-    """Normalise what a layer gave, under that layer's name, and cut it off at 0 and 6."""
+def _normalised(x: Any, convolution: Any, active: bool = True) -> Any:
+    """Run a convolution, normalise what it gives under its name, and cut that off at 0 and 6."""
     from keras import layers
 
-    name = x._keras_history.operation.name
-    x = layers.BatchNormalization(epsilon=1e-3, name=f"{name}_norm")(x)
+    x = layers.BatchNormalization(epsilon=1e-3, name=f"{convolution.name}_norm")(convolution(x))
     return layers.ReLU(6.0)(x) if active else x

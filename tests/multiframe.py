@@ -70,7 +70,7 @@ def enhanced(what: Enhanced) -> Dataset:
     for keyword, value in what.overrides.items():
         setattr(ds, keyword, value)
     if what.undefined_lengths:
-        _undefined(ds)
+        undefined(ds)
     return ds
 
 
@@ -147,10 +147,12 @@ def _encode(ds: Dataset, what: Enhanced, images: Sequence[Dataset]) -> None:
     ds.file_meta.TransferSyntaxUID = uid.UID(syntax)
 
 
-def _undefined(ds: Dataset) -> None:
+def undefined(ds: Dataset) -> Dataset:
+    """Give every sequence and item of a data set an undefined length."""
     for each in ds:
         if each.VR == "SQ":
             each.is_undefined_length = True
-            for item in each.value:
-                item.is_undefined_length_sequence_item = True
-                _undefined(item)
+            for one in each.value:
+                one.is_undefined_length_sequence_item = True
+                undefined(one)
+    return ds

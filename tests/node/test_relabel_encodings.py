@@ -23,6 +23,7 @@ from node.relabel import Modifier, write_copy
 from node.splice import element, index, item, sequence, splice
 from node.tags import PER_FRAME_GROUPS, SHARED_GROUPS
 from tests.builders import Recipe, dataset, published, real_series, write
+from tests.multiframe import undefined
 from tests.relabelled import DECLARED, WORK, assert_faithful, raw_elements, relabel, stored
 
 PACKAGED = Path(pydicom.__file__).parent / "data" / "test_files"
@@ -85,17 +86,6 @@ def insert(path: Path, new: Mapping[int, bytes]) -> None:
     syntax = Syntax.of(str(read_file_meta_info(path).TransferSyntaxUID))
     raw, start = path.read_bytes(), meta_end(path)
     path.write_bytes(raw[:start] + b"".join(splice(raw[start:], index(raw[start:], syntax), new, syntax)))
-
-
-def undefined(ds: Dataset) -> Dataset:
-    """Give every sequence and item of a data set an undefined length."""
-    for each in ds:
-        if each.VR == "SQ":
-            each.is_undefined_length = True
-            for one in each.value:
-                one.is_undefined_length_sequence_item = True
-                undefined(one)
-    return ds
 
 
 @pytest.mark.filterwarnings("ignore")  # pydicom has something to say of many of them
