@@ -26,13 +26,15 @@ class View:
 class Freedom:
     """How far the field of view may go: `closest` relative side of a small one, any rotation or not.
 
-    `close` is the share of small fields of view, `deform` the strength of the smooth deformation.
+    `close` is the share of small fields of view, `deform` the strength of the smooth deformation,
+    `stretch` how much wider or narrower than imaged.
     """
 
     closest: float = 0.45
     any_turn: bool = False
     close: float = 0.3
     deform: float = 0.05
+    stretch: float = 1.0
 
 
 LIMBS = frozenset({"thigh", "knee", "calf", "foot", "arm", "elbow", "forearm", "hand"})
@@ -42,7 +44,8 @@ SMALL_FIELDS = frozenset({"cspine", "tspine", "lspine", "shoulder"})
 def freedom(label: str) -> Freedom:
     """Return how the images of a region may be cropped and turned without changing the region."""
     if label in LIMBS:
-        return Freedom(0.5, any_turn=True, close=0.4, deform=0.08)
+        stretch = 1.5 if label in ("hand", "foot") else 1.2
+        return Freedom(0.5, any_turn=True, close=0.4, deform=0.08, stretch=stretch)
     return Freedom(0.8) if label in SMALL_FIELDS else Freedom()
 
 
@@ -70,9 +73,18 @@ def reframe(
         half_y, half_x = (half_y, half_x * longer) if rng.random() < 0.7 else (half_y * longer, half_x)
     centre_y = 0.5 * (field[0] + field[2]) + rng.uniform(-play, play) * height
     centre_x = 0.5 * (field[1] + field[3]) + rng.uniform(-play, play) * width
-    return _resample(
-        values, (centre_y, centre_x), (half_y, half_x), air, (_turn(free, rng), free.deform), rng
-    )
+    wider = float(np.exp(rng.uniform(-1.0, 1.0) * 0.5 * np.log(free.stretch)))
+    warp = _Warp(_turn(free, rng), free.deform, wider)
+    return _resample(values, (centre_y, centre_x), (half_y, half_x), air, warp, rng)
+
+
+@dataclass(frozen=True)
+class _Warp:
+    """How an image is bent: turned by radians, deformed smoothly, its content made wider."""
+
+    angle: float
+    deform: float
+    wider: float
 
 
 def _turn(free: Freedom, rng: np.random.Generator) -> float:
@@ -86,15 +98,14 @@ def _resample(
     centre: tuple[float, float],
     half: tuple[float, float],
     air: float,
-    bend: tuple[float, float],
+    warp: _Warp,
     rng: np.random.Generator,
 ) -> View:
-    angle, deform = bend
     longest = max(half)
     rows, columns = (max(16, round(CANVAS * side / longest)) for side in half)
     v, u = np.meshgrid(np.linspace(-1, 1, rows), np.linspace(-1, 1, columns), indexing="ij")
     if rng.random() < 0.5:  # a smooth deformation stands for other people
-        push = rng.normal(0, deform, (2, 4, 4)).astype(np.float32)
+        push = rng.normal(0, warp.deform, (2, 4, 4)).astype(np.float32)
         v = v + cv2.resize(push[0], (columns, rows), interpolation=cv2.INTER_CUBIC)
         u = u + cv2.resize(push[1], (columns, rows), interpolation=cv2.INTER_CUBIC)
     y, x = v * half[0], u * half[1]
@@ -103,7 +114,8 @@ def _resample(
     if rng.random() < 0.08:
         y = -y  # prone, or stored upside down
     y, x = y + rng.uniform(-0.1, 0.1) * x, x + rng.uniform(-0.1, 0.1) * y
-    cos, sin = np.cos(angle), np.sin(angle)
+    y, x = y * warp.wider, x / warp.wider
+    cos, sin = np.cos(warp.angle), np.sin(warp.angle)
     map_y = (centre[0] + cos * y + sin * x).astype(np.float32)
     map_x = (centre[1] - sin * y + cos * x).astype(np.float32)
     shrink = 2 * longest / CANVAS

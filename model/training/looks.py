@@ -63,10 +63,10 @@ def mr_look(values: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
     if rng.random() < 0.2:
         scaled = _rings(scaled, rng)
     if rng.random() < 0.6:
-        sigma = rng.uniform(0.005, 0.08)
+        sigma = np.exp(rng.uniform(np.log(0.004), np.log(0.08)))
         noise = rng.normal(0, sigma, (2, rows, columns)).astype(np.float32)
         scaled = np.hypot(scaled + noise[0], noise[1])
-    if rng.random() < 0.12:
+    if rng.random() < 0.08:
         scaled = _diffusion_map(scaled, rng)
     return _eight_bits(np.clip(scaled, 0, 1), rng) if rng.random() < 0.4 else scaled
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-SKIN, FAT, MUSCLE = 1, 2, 3
+SKIN, FAT, MUSCLE, VESSEL, TENDON = 1, 2, 3, 17, 29
 Cut = NDArray[np.uint8]
 
 
@@ -24,8 +24,30 @@ def another(cut: Cut, spacing_mm: float, rng: np.random.Generator) -> Cut:
     return cut
 
 
+def finer(cut: Cut, times: int) -> Cut:
+    """Return the cut in voxels so many times smaller, (times rows, times columns), without its steps."""
+    large = np.repeat(np.repeat(cut, times, axis=0), times, axis=1)
+    # the median is one of the classes around, never one between them
+    return np.asarray(cv2.medianBlur(large, 2 * times + 1), np.uint8)
+
+
+def supplied(cut: Cut, spacing_mm: float, rng: np.random.Generator) -> Cut:
+    """Return the cut with arteries, veins and tendons among its fat and muscles, which the anatomies lack."""
+    soft = np.argwhere((cut == MUSCLE) | (cut == FAT))
+    if not len(soft):
+        return cut
+    drawn = np.zeros(cut.shape, np.uint8)
+    for _ in range(int(rng.integers(4, 26))):
+        y, x = soft[int(rng.integers(len(soft)))]
+        radius = np.exp(rng.uniform(np.log(0.8), np.log(4.5))) / spacing_mm
+        axes = (max(1, round(radius)), max(1, round(radius * rng.uniform(0.5, 1.0))))
+        tissue = VESSEL if rng.random() < 0.75 else TENDON
+        cv2.ellipse(drawn, (int(x), int(y)), axes, float(rng.uniform(0, 180)), 0, 360, tissue, -1)
+    return np.where((drawn > 0) & ((cut == MUSCLE) | (cut == FAT)), drawn, cut)
+
+
 def parted(cut: Cut, spacing_mm: float, rng: np.random.Generator) -> Cut:
-    """Return the cut with the muscles parted by thin, curved layers of fat, which the anatomies lack."""
+    """Return the cut with thin, curved layers of fat or fascia between muscles, which the anatomies lack."""
     rows, columns = cut.shape
     lines = np.zeros(cut.shape, np.bool_)
     for _ in range(int(rng.integers(1, 4))):
@@ -33,7 +55,8 @@ def parted(cut: Cut, spacing_mm: float, rng: np.random.Generator) -> Cut:
         coarse = rng.normal(0, 1, (int(rows / cells) + 3, int(columns / cells) + 3)).astype(np.float32)
         field = cv2.resize(coarse, (columns, rows), interpolation=cv2.INTER_CUBIC)
         lines |= np.abs(field) < rng.uniform(0.3, 0.9) / cells
-    return np.where(lines & (cut == MUSCLE), np.uint8(FAT), cut)
+    layer = np.uint8(FAT if rng.random() < 0.8 else TENDON)
+    return np.where(lines & (cut == MUSCLE), layer, cut)
 
 
 def fatter(cut: Cut, pixels: float) -> Cut:

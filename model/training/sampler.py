@@ -26,8 +26,11 @@ UNTOLD: Final = 0.25
 PERSONS: Final = (0.8, 1.15)
 """Smallest and largest size of a person against the one imaged."""
 
-FAVOUR: Final = dict.fromkeys(("hand", "foot", "forearm", "elbow", "arm", "shoulder"), 1.4)
-"""Regions drawn more often than the others: the weakest on the validation subjects of the first model."""
+MOST_REAL: Final = {"CT": 0.65, "MR": 0.5}
+"""Largest share of real images of a region; MR has few sources, whose contrast must not tell the region."""
+
+FAVOUR: Final = dict.fromkeys(("forearm", "elbow", "arm", "shoulder"), 1.4) | {"hand": 2.0, "foot": 2.0}
+"""Regions drawn more often than the others: the weakest on the validation subjects of the models before."""
 
 
 MIXED: Final = "mixed"
@@ -156,14 +159,14 @@ def _people(groups: tuple[tuple[Sample, ...], ...]) -> People:
 def shares(pool: Pool, label: str) -> tuple[float, float, float]:
     """Return how often a region is drawn real, borrowed from CT, synthetic; they sum to 1.
 
-    The more people a region has, the more often it is drawn from them, up to 65 % real. A region
+    The more people a region has, the more often it is drawn from them, up to MOST_REAL. A region
     that has nothing at all is never drawn.
     """
     people = len(pool.real[label].groups) if label in pool.real else 0
     lent = len(pool.borrowed[label].groups) if label in pool.borrowed else 0
     if not people and not lent and label not in pool.sites:
         return (0.0, 0.0, 0.0)
-    real = min(0.65, 0.3 + 0.05 * people) if people else 0.0
+    real = min(MOST_REAL[pool.modality], 0.3 + 0.05 * people) if people else 0.0
     left = 1.0 - real
     if label not in pool.sites:
         return (real, left, 0.0) if lent else (1.0, 0.0, 0.0)
@@ -291,7 +294,7 @@ class Sampler:
         drawing = draw(body, site, self._pool.modality, self._rng)
         air = -1000.0 if self._pool.modality == "CT" else 0.0
         view = augment.reframe(drawing.values, drawing.field, air, augment.freedom(site.region), self._rng)
-        picture = _picture(view, (body.spacing_mm, body.spacing_mm))
+        picture = _picture(view, (drawing.spacing_mm, drawing.spacing_mm))
         if self._pool.modality == "CT":
             return replace(picture, values=looks.ct_look(picture.values, site.region, self._rng))
         return replace(picture, values=looks.mr_look(picture.values, self._rng))

@@ -2,7 +2,8 @@
 
 Fat and fatty marrow go together, compact bone, tendon and air are dark, fluid is dark on T1 and bright on
 T2; what varies is drawn anew for each image. Families: T1, T2, proton density, each with or without fat
-suppression, gradient echo, balanced steady state, diffusion, angiography, and the four images of Dixon.
+suppression, gradient echo, balanced steady state, diffusion, angiography, and the four images of Dixon;
+now and then none of them (Billot et al. 2023: random contrast makes a network learn shapes).
 """
 
 from dataclasses import dataclass
@@ -96,6 +97,9 @@ ENHANCING: Final = {
     "muscle": 0.15,
 }
 """How far contrast medium brightens each group on T1, as a share of the way to 1."""
+ANY: Final = "any"
+ANY_SHARE: Final = 0.15
+"""Share of images of no family, each group as bright as chance has it: the shapes alone tell the region."""
 OPPOSED_SHARE: Final = 0.25
 """Share of T1 and gradient echo images without suppression in which fat and water are out of phase."""
 
@@ -113,12 +117,15 @@ def contrast(rng: np.random.Generator) -> Contrast:
     """Draw a sequence."""
     family = str(rng.choice(list(OFTEN), p=np.array(list(OFTEN.values())) / sum(OFTEN.values())))
     groups = dict(FAMILIES[family])
+    if rng.random() < ANY_SHARE:
+        family = ANY
+        groups |= {name: float(rng.uniform(0.03, 1.0)) for name in groups if name != "bone"}
     if family == "t1" and rng.random() < 0.4:
         reach = rng.uniform(0.3, 1.0)
         groups |= {
             name: groups[name] + reach * share * (1 - groups[name]) for name, share in ENHANCING.items()
         }
-    suppressed = rng.random() < SUPPRESSED[family]
+    suppressed = rng.random() < SUPPRESSED.get(family, 0.0)
     if suppressed:
         left = rng.uniform(0.05, 0.4)
         groups |= {name: groups[name] * left for name in ("fat", "marrow", "skin")}

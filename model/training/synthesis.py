@@ -30,16 +30,23 @@ ENHANCED: Final = {13: 45.0, 14: 70.0, 15: 110.0, 16: 60.0, 17: 180.0, 18: 35.0,
 TILTED: Final = {"hand": 50.0, "foot": 35.0, "forearm": 45.0, "arm": 55.0, "elbow": 30.0, "shoulder": 30.0,
                  "knee": 20.0, "calf": 25.0, "thigh": 20.0}  # fmt: skip
 """How many degrees a region's plane may be tilted from the axial one."""
+FINE_PIXELS: Final = 180
+"""Pixels that a small field of view is drawn with: joints are scanned finely, the anatomies are not."""
+MOST_FINE: Final = 3
 REACH_MM: Final = 200.0
 """Half the side of what a tilted plane shows at most."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A synthetic image: float32 (rows, columns), and the field of view as (top, left, bottom, right)."""
+    """A synthetic image: float32 (rows, columns), and the field of view as (top, left, bottom, right).
+
+    `spacing_mm` is the side of its pixels; the field of view is in pixels.
+    """
 
     values: NDArray[np.float32]
     field: tuple[float, float, float, float]
+    spacing_mm: float
     label: str
 
 
@@ -57,11 +64,29 @@ def draw(body: Body, site: Site, modality: str, rng: np.random.Generator) -> Dra
     top, left, bottom, right = _window(field, tissue.shape[1:])
     # the field of view may reach beyond the body's array; what lies there is air
     cut = tissue[:, top:bottom, left:right]
+    times = 1
     if len(cut) == 1:
-        cut = physique.another(cut[0], body.spacing_mm, rng)[np.newaxis]
+        times = _finer(field) if rng.random() < 0.8 else 1
+        cut = _person(cut[0], body.spacing_mm, times, rng)[np.newaxis]
     values = _ct(cut, rng) if modality == "CT" else _mr(cut, rng)
-    shifted = (field[0] - top, field[1] - left, field[2] - top, field[3] - left)
-    return Drawing(values, shifted, site.region)
+    low, high = times * (field[0] - top), times * (field[2] - top)
+    near, far = times * (field[1] - left), times * (field[3] - left)
+    return Drawing(values, (low, near, high, far), body.spacing_mm / times, site.region)
+
+
+def _finer(field: tuple[float, float, float, float]) -> int:
+    """Return how many times finer the voxels must be for a field of view to fill FINE_PIXELS."""
+    longest = max(field[2] - field[0], field[3] - field[1], 1.0)
+    return int(np.clip(round(FINE_PIXELS / longest), 1, MOST_FINE))
+
+
+def _person(
+    cut: NDArray[np.uint8], spacing_mm: float, times: int, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    other = physique.another(cut, spacing_mm, rng)
+    if times > 1:
+        other = physique.finer(other, times)
+    return physique.supplied(other, spacing_mm / times, rng) if rng.random() < 0.7 else other
 
 
 def _ct(cut: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -77,7 +102,7 @@ def _mr(cut: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float32]
     values = drawn.table[cut].mean(axis=0, dtype=np.float32)
     if drawn.opposed:
         values = _out_of_phase(values, cut[0], rng)
-    return _texture(values, cut[0] > 0, 0.04, rng)
+    return _texture(values, cut[0] > 0, float(rng.uniform(0.005, 0.035)), rng)
 
 
 def _oblique(
