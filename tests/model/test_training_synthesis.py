@@ -10,7 +10,7 @@ from model.regions import CT_CLASSES
 from model.training import augment, looks, physique
 from model.training.bodies import TISSUES, Body, Landmarks, Site, all_sites, centre_line, load_bodies
 from model.training.implants import implanted
-from model.training.sequences import FAMILIES, GROUPS, OFTEN, SUPPRESSED, contrast
+from model.training.sequences import ANY, FAMILIES, GROUPS, OFTEN, SUPPRESSED, contrast
 from model.training.synthesis import (
     HOUNSFIELD,
     _oblique,
@@ -164,7 +164,29 @@ def test_mr_brightness_keeps_the_order_of_its_sequence() -> None:
         if drawn.opposed:
             assert drawn.family in ("t1", "gre")
             assert table[2] > table[3] or drawn.family == "gre"
-    assert seen == set(FAMILIES)
+    assert seen == {*FAMILIES, ANY}
+
+
+def test_finer_voxels_keep_the_shape_and_add_no_class() -> None:
+    """Three times finer: a disc stays a disc, and no class comes up that was not there."""
+    y, x = np.mgrid[:60, :60]
+    disc = np.where((y - 30) ** 2 + (x - 30) ** 2 < 400, np.uint8(physique.MUSCLE), np.uint8(0))
+    fine = physique.finer(disc, 3)
+    assert fine.shape == (180, 180)
+    assert set(np.unique(fine)) == {0, physique.MUSCLE}
+    assert abs(np.count_nonzero(fine) / (9 * np.count_nonzero(disc)) - 1) < 0.02
+
+
+def test_vessels_lie_in_fat_and_muscle_alone() -> None:
+    """Vessels and tendons are drawn where there is fat or muscle; everything else stays as it was."""
+    cut = np.zeros((80, 80), np.uint8)
+    cut[10:70, 10:40], cut[10:70, 40:70] = physique.MUSCLE, 4
+    drawn = physique.supplied(cut, 1.0, np.random.default_rng(3))
+    changed = drawn != cut
+    assert changed.any()
+    assert set(cut[changed]) == {physique.MUSCLE}
+    assert set(drawn[changed]) <= {physique.VESSEL, physique.TENDON}
+    assert (physique.supplied(np.zeros_like(cut), 1.0, np.random.default_rng(3)) == 0).all()
 
 
 def test_every_tissue_has_its_place_in_every_family() -> None:
