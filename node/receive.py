@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -13,10 +12,10 @@ from pynetdicom.sop_class import Verification
 from pynetdicom.transport import ThreadedAssociationServer
 
 from node.config import Receive
-from node.identify import check_command, identify
-from node.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME, Meta
+from node.intake import Arrival, Offer, take_in
+from node.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from node.scu import no_delay
-from node.spool import SeriesKey, Spool, Stored
+from node.spool import SeriesKey, Spool
 from node.status import CANNOT_UNDERSTAND, ERROR_COMMENT_CHARACTERS, SUCCESS, Rejection
 
 log = structlog.get_logger()
@@ -29,16 +28,6 @@ _config.UNRESTRICTED_STORAGE_SERVICE = True
 
 # The node judges UIDs itself and answers with a status; a warning for each bad value is no use to anybody.
 pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """An instance was stored: what the tracker of series needs to know of it."""
-
-    stored: Stored
-    sop_class_uid: str
-    transfer_syntax_uid: str
-    calling_ae_title: str
 
 
 class Receiver:
@@ -132,14 +121,15 @@ class Receiver:
         request = event.request
         if request.DataSet is None:
             raise Rejection(CANNOT_UNDERSTAND, "the request has no data set")
-        data: memoryview = request.DataSet.getbuffer()
-        syntax = str(event.context.transfer_syntax)
-        identity = identify(data, syntax, int(self._config.maximum_inflated_bytes))
-        check_command(identity, str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID))
-        title = str(event.assoc.requestor.ae_title).strip()
-        meta = Meta(identity.sop_class_uid, identity.sop_instance_uid, syntax, title)
-        stored = self._spool.store(identity.key, identity.sop_instance_uid, meta.encode(), data)
-        return Arrival(stored, identity.sop_class_uid, syntax, title)
+        offer = Offer(
+            str(request.AffectedSOPClassUID),
+            str(request.AffectedSOPInstanceUID),
+            str(event.context.transfer_syntax),
+            str(event.assoc.requestor.ae_title).strip(),
+        )
+        return take_in(
+            self._spool, offer, request.DataSet.getbuffer(), int(self._config.maximum_inflated_bytes)
+        )
 
     def _refused(self, event: evt.Event, rejection: Rejection) -> Dataset:
         log.warning(

@@ -17,7 +17,7 @@ from node import facts
 from node.clock import utc_now
 from node.config import Series
 from node.encoded import EncodedError
-from node.receive import Arrival
+from node.intake import Arrival
 from node.spool import SeriesKey, Spool
 
 log = structlog.get_logger()

@@ -14,8 +14,8 @@ from db.session import Database, open_database
 from node.clock import utc_now
 from node.coercion import KEEP
 from node.config import Series
+from node.intake import Arrival
 from node.part10 import Meta, meta_end
-from node.receive import Arrival
 from node.series import Tracker
 from node.spool import SeriesKey, Spool
 from tests.builders import Recipe, write

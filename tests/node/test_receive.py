@@ -13,8 +13,9 @@ from pydicom import dcmread, uid
 from pynetdicom import AE
 
 from node.config import Receive
+from node.intake import Arrival
 from node.part10 import Meta, meta_end
-from node.receive import Arrival, Receiver
+from node.receive import Receiver
 from node.scu import Answer, Peer, PeerError, connect, echo
 from node.spool import SeriesKey, Spool
 from tests.builders import Recipe, bundled, dataset, real_images, series, write
