@@ -231,7 +231,8 @@ def resend(
     Only destinations of `routes` count, and of these those in `destinations` (None: all). Unless
     `only_failed`, what was sent goes again, and what a newly configured destination never got is created.
     What a destination has got before goes again as it was: the policy of a route counts only where the
-    series has no delivery to that destination yet. Series without a decision are left alone.
+    series has no delivery to that destination yet. Series without a decision are left alone, and so are
+    instances whose files retention has removed.
     """
     wanted = [route for route in routes if destinations is None or route.destination in destinations]
     armed = 0
@@ -249,7 +250,8 @@ def resend(
 
 def _rearm(session: Session, series_id: int, route: Route, only_failed: bool, now: datetime) -> int:
     """Arm the deliveries of a series to one destination again, and create missing ones if asked to."""
-    mine = (Delivery.series_id == series_id) & (Delivery.destination == route.destination)
+    kept = select(Instance.id).where(Instance.series_id == series_id, Instance.removed_at.is_(None))
+    mine = Delivery.instance_id.in_(kept) & (Delivery.destination == route.destination)
     changes = {
         "state": DeliveryState.PENDING,
         "attempts": 0,
@@ -259,9 +261,7 @@ def _rearm(session: Session, series_id: int, route: Route, only_failed: bool, no
     if only_failed:
         return _change(session, mine & (Delivery.state == DeliveryState.FAILED), changes)
     there = exists().where(Delivery.instance_id == Instance.id, Delivery.destination == route.destination)
-    missing = session.scalars(
-        select(Instance.id).where(Instance.series_id == series_id, Instance.conflict.is_(None), ~there)
-    ).all()
+    missing = session.scalars(kept.where(Instance.conflict.is_(None), ~there)).all()
     armed = _change(session, mine, changes)
     create(session, series_id, missing, [route], now)
     return armed + len(missing)

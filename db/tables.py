@@ -22,10 +22,13 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from db.columns import CleanText, KeyText, RowId, UtcDateTime
-from db.states import STORED, DeliveryState
+from db.states import STORED, DeliveryState, State
 
 PENDING_SQL: Final = f"'{DeliveryState.PENDING}'"
 """Written out, not bound, in every WHERE: a bound value hides a partial index from both planners."""
+
+KEPT_SQL: Final = f"state = '{State.DELIVERED}' AND files > 0"
+"""The condition of the partial index on delivered series whose files are still in the spool."""
 
 
 class Base(DeclarativeBase):
@@ -45,7 +48,7 @@ class Base(DeclarativeBase):
 class Series(Base):
     """A registered series: what its headers say, where it stands, and its decision once there is one.
 
-    `files` counts its rows of `instances`. `reason` says why there is no verdict, `failure` why the
+    `files` counts its files in the spool. `reason` says why there is no verdict, `failure` why the
     deliveries failed. `disagrees` is None where there is no incoming value or no term to compare, and
     where the value is only vague (rules/terms.py).
     """
@@ -54,6 +57,13 @@ class Series(Base):
     __table_args__ = (
         UniqueConstraint("study_instance_uid", "series_instance_uid"),
         CheckConstraint(f"state IN ({', '.join(repr(str(state)) for state in STORED)})", name="state"),
+        Index(
+            "ix_series_kept",
+            "changed_at",
+            "id",
+            sqlite_where=text(KEPT_SQL),
+            postgresql_where=text(KEPT_SQL),
+        ),
     )
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
@@ -93,8 +103,9 @@ class Instance(Base):
     """A file of a series, and what was found in it.
 
     `conflict` says why the file is kept but neither classified nor delivered; `judged` whether the
-    series' outcome spoke of it (a late instance is not judged). `frames` holds what was found in each frame
-    of a multi-frame object, with the fields of a FrameResult.
+    series' outcome spoke of it (a late instance is not judged). `removed_at`: since when its file is no
+    longer in the spool; its `path` then begins with `removed`, so that the same name may come again.
+    `frames` holds what was found in each frame of a multi-frame object, with the fields of a FrameResult.
     """
 
     __tablename__ = "instances"
@@ -120,6 +131,7 @@ class Instance(Base):
     registered_at: Mapped[datetime] = mapped_column(UtcDateTime)
     conflict: Mapped[str | None] = mapped_column(CleanText)
     judged: Mapped[bool]
+    removed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     region: Mapped[str | None] = mapped_column(CleanText)
     confidence: Mapped[float | None] = mapped_column(Double)
     position_mm: Mapped[float | None] = mapped_column(Double)
