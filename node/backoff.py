@@ -3,7 +3,7 @@
 import random
 from typing import Final
 
-from node.config import Retry
+from node.config_destinations import Retry
 
 _LEAST: Final = 0.5
 """Half of the exponential pause is kept, so that jitter never makes a retry immediate."""

@@ -15,6 +15,7 @@ from rich.progress import track
 from node import status
 from node.cli_options import ConfigOption, JsonOption, sentences
 from node.config import Config, load
+from node.config_destinations import DicomDestination
 from node.scu import MAXIMUM_CONTEXTS, Context, Peer, PeerError, Sender, connect
 from node.scu import echo as c_echo
 
@@ -133,5 +134,7 @@ def _peer(settings: Config, name: str, calling: str) -> Peer:
         host = "127.0.0.1" if own.host == "0.0.0.0" else own.host  # noqa: S104 - compared, not bound
         return Peer(own.ae_title, host, own.port, calling or own.ae_title, _NODE_TIMEOUT_S)
     found = settings.destination(name)
+    if not isinstance(found, DicomDestination):
+        raise PeerError(f"{name} does not speak DICOM's upper layer")
     title = calling or found.calling_ae_title or own.ae_title
     return Peer(found.ae_title, found.host, found.port, title, found.timeout_s)

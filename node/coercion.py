@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from model.regions import ARM_CHAIN, BODY_CHAIN, BY_KEY, SPINE_CHAIN
-from node.config import Destination, Policy, Relabel
+from node.config import Relabel
+from node.config_destinations import Destination
+from node.config_types import Policy
 from rules.terms import (
     COMBINATIONS,
     LOWER_LIMB,

@@ -7,21 +7,12 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ByteSize,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import ByteSize, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from model.classify import SHIPPED as SHIPPED_WEIGHTS
+from node.config_destinations import AnyDestination, Destination
 from node.config_site import SiteRuleSection
+from node.config_types import AeTitle, ConfigPath, Network, Port, Seconds, Section, Share, resolved
 from rules.decide import check as check_rules
 
 SHIPPED: Final = "shipped"
@@ -32,49 +23,7 @@ class ConfigError(ValueError):
     """The configuration cannot be used; the message names the file, the key's path and the reason."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-def _ae_title(value: str) -> str:
-    title = value.strip()
-    if not 1 <= len(title) <= 16 or not title.isascii() or not title.isprintable() or "\\" in title:
-        raise ValueError("an AE title has 1 to 16 ASCII characters and no backslash")
-    return title
-
-
-def _network(value: str) -> str:
-    ip_network(value)
-    return value
-
-
-def _port(value: int) -> int:
-    if not 0 <= value <= 65535:
-        raise ValueError("a port lies between 0 and 65535")
-    return value
-
-
-def _status(value: object) -> object:
-    return int(value, 16) if isinstance(value, str) else value
-
-
-def _resolved(path: Path, info: ValidationInfo) -> Path:
-    """Relative paths count from the folder of the configuration file."""
-    folder = info.context["folder"] if info.context else Path()
-    return (folder / path.expanduser()).resolve()
-
-
-AeTitle = Annotated[str, AfterValidator(_ae_title)]
-Network = Annotated[str, AfterValidator(_network)]
-Port = Annotated[int, AfterValidator(_port)]
-Status = Annotated[int, BeforeValidator(_status)]
-ConfigPath = Annotated[Path, AfterValidator(_resolved)]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0, le=1)]
-Policy = Literal["always", "when_missing_or_wrong", "never"]
-
-
-class Caller(_Section):
+class Caller(Section):
     """A requestor that may send: its AE title and, if given, the addresses it may come from."""
 
     ae_title: AeTitle
@@ -90,7 +39,7 @@ class Caller(_Section):
         return not self.hosts or any(peer in ip_network(host) for host in self.hosts)
 
 
-class Receive(_Section):
+class Receive(Section):
     """The node as association acceptor."""
 
     ae_title: AeTitle = "BODYTAG"
@@ -105,21 +54,23 @@ class Receive(_Section):
     maximum_inflated_bytes: ByteSize = ByteSize(512 * 1024**2)
 
 
-class SpoolSection(_Section):
-    """Where instances are kept, and how much of the disk is left alone."""
+class SpoolSection(Section):
+    """Where instances are kept, for how long, and how much of the disk is left alone."""
 
     folder: ConfigPath = Field(default=Path("spool"), validate_default=True)
     minimum_free: ByteSize = ByteSize(5 * 1024**3)
+    keep_days: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    quota: Annotated[ByteSize, Field(gt=0)] | None = None
 
 
-class Series(_Section):
+class Series(Section):
     """When a series counts as complete."""
 
     stable_age_s: Seconds = 10
     flush_on_release: bool = False
 
 
-class Weights(_Section):
+class Weights(Section):
     """The weights of each modality's network: `shipped` or a path."""
 
     CT: str = SHIPPED
@@ -128,10 +79,10 @@ class Weights(_Section):
     @field_validator("CT", "MR")
     @classmethod
     def _resolve(cls, value: str, info: ValidationInfo) -> str:
-        return value if value == SHIPPED else str(_resolved(Path(value), info))
+        return value if value == SHIPPED else str(resolved(Path(value), info))
 
 
-class Classify(_Section):
+class Classify(Section):
     """The worker."""
 
     weights: Weights = Weights()
@@ -141,41 +92,17 @@ class Classify(_Section):
     minimum_confidence: Share = 0.5
 
 
-class Relabel(_Section):
+class Relabel(Section):
     """When a verdict may be written into the forwarded copy."""
 
     fill_confidence: Share = 0.7
     replace_confidence: Share = 0.85
 
 
-class Retry(_Section):
-    """How an instance that a destination did not take is tried again."""
-
-    first_s: Seconds = 5
-    maximum_s: Seconds = 600
-    maximum_age_s: Seconds = 3 * 86400
-
-
-class Destination(_Section):
-    """Where copies go by C-STORE."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
-    ae_title: AeTitle
-    host: str
-    port: Port
-    calling_ae_title: AeTitle | None = None
-    relabel: Policy = "when_missing_or_wrong"
-    new_series: bool = False
-    report: bool = False
-    accepted_warnings: tuple[Status, ...] = (0xB000, 0xB006, 0xB007)
-    timeout_s: Seconds = 30
-    retry: Retry = Retry()
-
-
-class DatabaseSection(_Section):
+class DatabaseSection(Section):
     """Where results go; an SQLite file unless a URL names a PostgreSQL server."""
 
-    url: str = Field(default="sqlite:///bodytag.sqlite", validate_default=True)
+    url: str = Field(default="sqlite:///bodytag.sqlite", validate_default=True, repr=False)
     migrate_on_start: bool = True
 
     @field_validator("url")
@@ -183,18 +110,18 @@ class DatabaseSection(_Section):
     def _resolve(cls, value: str, info: ValidationInfo) -> str:
         prefix = "sqlite:///"
         if value.startswith(prefix):
-            return prefix + str(_resolved(Path(value.removeprefix(prefix)), info))
+            return prefix + str(resolved(Path(value.removeprefix(prefix)), info))
         return value
 
 
-class Log(_Section):
+class Log(Section):
     """What the node writes to standard error."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["console", "json"] = "console"
 
 
-class Config(_Section):
+class Config(Section):
     """Everything a node can be told, frozen."""
 
     receive: Receive = Receive()
@@ -204,7 +131,7 @@ class Config(_Section):
     rules: tuple[str, ...] = ("order",)
     relabel: Relabel = Relabel()
     site_rules: tuple[SiteRuleSection, ...] = ()
-    destinations: tuple[Destination, ...] = ()
+    destinations: tuple[AnyDestination, ...] = ()
     forward_to: tuple[str, ...] | None = None
     database: DatabaseSection = Field(default_factory=DatabaseSection)
     log: Log = Log()
@@ -217,7 +144,7 @@ class Config(_Section):
 
     @field_validator("destinations")
     @classmethod
-    def _unique_names(cls, destinations: tuple[Destination, ...]) -> tuple[Destination, ...]:
+    def _unique_names(cls, destinations: tuple[AnyDestination, ...]) -> tuple[AnyDestination, ...]:
         names = [destination.name for destination in destinations]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -294,7 +221,10 @@ def load(path: Path) -> Config:
 
 def _sentence(item: object) -> str:
     assert isinstance(item, dict)  # noqa: S101 - pydantic's ErrorDetails, a TypedDict
-    where = ".".join(str(part) for part in item["loc"])
+    parts = item["loc"]
+    if parts[:1] == ("destinations",):  # the third part is the type of the destination, which is no key
+        parts = parts[:2] + parts[3:]
+    where = ".".join(str(part) for part in parts)
     message = str(item["msg"]).removeprefix("Value error, ")
     if item["type"] == "extra_forbidden":
         message = "is no known key"

@@ -13,7 +13,7 @@ from db.session import Database
 from node import status
 from node.backoff import pause_s
 from node.clock import utc_now
-from node.config import Destination
+from node.config_destinations import DicomDestination
 from node.relabel import Modifier, write_copy
 from node.scu import MAXIMUM_CONTEXTS, Answer, Context, Peer, PeerError, Sender, connect
 from node.spool import Spool
@@ -31,7 +31,7 @@ class Forwarder:
 
     def __init__(
         self,
-        destination: Destination,
+        destination: DicomDestination,
         calling: str,
         database: Database,
         spool: Spool,

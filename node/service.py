@@ -13,10 +13,12 @@ from db.session import Database, migrate, open_migrated
 from node.clock import utc_now
 from node.coercion import KEEP
 from node.config import Config
+from node.config_destinations import DicomDestination
 from node.dispatch import Dispatcher
 from node.forward import Forwarder
 from node.receive import Receiver
 from node.relabel import Modifier
+from node.retention import Keeper
 from node.series import Tracker
 from node.spool import Spool
 from node.version import VERSION
@@ -39,10 +41,12 @@ class Node:
         self._forwarders = [
             Forwarder(destination, config.receive.ae_title, database, spool, modifier)
             for destination in config.destinations
+            if isinstance(destination, DicomDestination)
         ]
         self._dispatcher = Dispatcher(config, database, routes, self._wake_forwarders)
         self._tracker = Tracker(config.series, spool, database, routes, self._registered)
         self.receiver = Receiver(config.receive, spool, self._tracker.arrived, self._tracker.released)
+        self._keeper = Keeper(config.spool, spool, database)
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -57,6 +61,7 @@ class Node:
             self._run(f"dispatcher-{number}", self._dispatcher.run)
         for number, forwarder in enumerate(self._forwarders):
             self._run(f"forwarder-{number}", forwarder.run)
+        self._run("retention", self._keeper.run)
         self.receiver.start()
 
     def stop(self) -> None:
@@ -91,7 +96,8 @@ def serve(config: Config) -> None:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
-    spool = Spool(config.spool.folder, int(config.spool.minimum_free))
+    quota = config.spool.quota
+    spool = Spool(config.spool.folder, int(config.spool.minimum_free), None if quota is None else int(quota))
     with spool.lock():
         spool.clear_unfinished()
         if config.database.migrate_on_start:

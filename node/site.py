@@ -7,7 +7,8 @@ from db.queries import SeriesRow
 from db.records import ImageResult, Outcome, SeriesFacts
 from model.read import ImageHeader
 from node import version
-from node.config import Config, Destination
+from node.config import Config
+from node.config_destinations import Destination
 from rules.site import SITE, Facts, Found, SiteRule, after, before
 from rules.site import applied as ruled
 from rules.verdict import Verdict

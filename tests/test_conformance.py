@@ -17,7 +17,8 @@ from model.regions import REGIONS, Region
 from node import status
 from node.anatomy import SIDES
 from node.coercion import NEW_SERIES, RELABELLED_MODALITIES, WRITE
-from node.config import Destination, Receive, Relabel, Retry, Series
+from node.config import Receive, Relabel, Series
+from node.config_destinations import DicomDestination, FolderDestination, Retry, Tls, WebDestination
 from node.derived import DERIVATION
 from node.encoded import MAXIMUM_DEPTH, name
 from node.part10 import IMPLEMENTATION_CLASS_UID
@@ -233,7 +234,10 @@ def test_rules_of_coercion() -> None:
     ("prefix", "model"),
     [
         ("receive", Receive),
-        ("destinations", Destination),
+        ("destinations", DicomDestination),
+        ("destinations", WebDestination),
+        ("destinations", FolderDestination),
+        ("destinations.tls", Tls),
         ("destinations.retry", Retry),
         ("relabel", Relabel),
         ("series", Series),

@@ -18,7 +18,7 @@ from db.records import DeliveryWork, Outcome, Route
 from db.session import migrate
 from node.clock import utc_now
 from node.coercion import WRITE
-from node.config import Destination
+from node.config_destinations import DicomDestination
 from node.forward import Forwarder
 from node.relabel import Modifier, write_copy
 from node.scu import Peer, PeerError, connect
@@ -118,7 +118,7 @@ def _forwarder(folder: Path, archive: Archive, recipe: Recipe) -> Iterator[Run]:
     evidence = Evidence(("chest", "head"), certain, np.arange(recipe.n, dtype=np.float64))
     outcome = Outcome(decide(evidence, (), 0.5), (), None, "d" * 64, "0")
     route = Route("archive", WRITE)
-    destination = Destination.model_validate(archive.destination(timeout_s=LOST_S))
+    destination = DicomDestination.model_validate(archive.destination(timeout_s=LOST_S))
     modifier = Modifier("BODYTAG", 1 << 30)
     with opened(folder, _migrated(folder)) as bench:
         row = bench.decided(recipe, outcome, (route,))

@@ -3,7 +3,8 @@
 import pytest
 
 from node.coercion import KEEP, NEW_SERIES, WRITE, Incoming, Term, action, action_for, contradicts, remarks
-from node.config import Destination, Relabel
+from node.config import Relabel
+from node.config_destinations import DicomDestination
 
 SETTINGS = Relabel(fill_confidence=0.5, replace_confidence=0.8)
 
@@ -128,6 +129,6 @@ def test_each_destination_has_its_own_way(
 ) -> None:
     """Policy and mode are a destination's; a series that is right is never made anew."""
     place = {"name": "archive", "ae_title": "ARCHIVE", "host": "127.0.0.1", "port": 104}
-    destination = Destination.model_validate(place | {"relabel": policy, "new_series": new_series})
+    destination = DicomDestination.model_validate(place | {"relabel": policy, "new_series": new_series})
     assert action_for(destination, said, Term("CHEST", False, 1.0), SETTINGS) == expected
     assert action_for(destination, said, None, SETTINGS) == KEEP

@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel
 
 from node.config import Config, ConfigError, load
+from node.config_site import When
 
 ROOT = Path(__file__).parents[2]
 ARCHIVE = {"name": "archive", "ae_title": "ARCHIVE", "host": "localhost", "port": 104}
@@ -29,15 +30,25 @@ def site_rule(**settings: object) -> dict[str, list[dict[str, object]]]:
     return {"site_rules": [{"name": "a", "when": {"modality": ["CT"]}} | settings]}
 
 
+def web(**settings: object) -> dict[str, list[dict[str, object]]]:
+    """Make the section of one DICOMweb destination."""
+    return {"destinations": [{"name": "a", "type": "dicomweb", "url": "https://host"} | settings]}
+
+
 def keys(model: type[BaseModel], prefix: str = "") -> set[str]:
     """List the dotted keys of a section and of those below it."""
     found: set[str] = set()
     for name, field in model.model_fields.items():
         kind = field.annotation
-        parts = [kind, *getattr(kind, "__args__", ())]
-        sections = [part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)]
-        found |= keys(sections[0], f"{prefix}{name}.") if sections else {prefix + name}
+        sections = [part for part in parts(kind) if isinstance(part, type) and issubclass(part, BaseModel)]
+        below = [keys(section, f"{prefix}{name}.") for section in sections]
+        found |= set().union(*below) if below else {prefix + name}
     return found
+
+
+def parts(kind: object) -> list[object]:
+    """List what a type is made of, itself included."""
+    return [kind, *(part for each in getattr(kind, "__args__", ()) for part in parts(each))]
 
 
 def given(value: object, prefix: str = "") -> set[str]:
@@ -49,22 +60,28 @@ def given(value: object, prefix: str = "") -> set[str]:
     return {prefix.rstrip(".")}
 
 
-def examples(text: str) -> object:
-    """Return the rules that stand commented out below `site_rules`, as the file would hold them."""
-    lines = text.split("site_rules: []", 1)[1].splitlines()[1:]
+def examples(text: str, before: str) -> list[object]:
+    """Return the items of a list that stand commented out below a line, as the file would hold them."""
+    lines = text.split(before, 1)[1].splitlines()[1:]
     commented = [line.removeprefix("# ") for line in takewhile(lambda line: line.startswith("# "), lines)]
-    return yaml.safe_load("site_rules:\n" + "\n".join(commented))
+    return list(yaml.safe_load("\n".join(commented)))
 
 
-def test_the_shipped_file_is_complete_and_valid(tmp_path: Path) -> None:
+def test_the_shipped_file_is_complete_and_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """node.yaml loads, its commented examples too, and every key that the schema knows stands in it."""
     shipped = ROOT / "node.yaml"
     load(shipped)
-    shown = examples(shipped.read_text())
-    assert isinstance(shown, dict)
-    whole = yaml.safe_load(shipped.read_text()) | shown
-    assert given(whole) == keys(Config)
-    assert len(load(write(tmp_path, whole)).site_rules) > 3
+    whole = yaml.safe_load(shipped.read_text())
+    whole["site_rules"] = examples(shipped.read_text(), "site_rules: []")
+    whole["destinations"] += examples(shipped.read_text(), "    tls: null")
+    nothing = {"destinations.when", "destinations.tls"}  # null in the first destination
+    conditions = {f"destinations.when.{key}" for key in keys(When)}  # shown with the site's rules
+    assert given(whole) - nothing - conditions == keys(Config) - conditions
+    monkeypatch.setenv("CLOUD_PASSWORD", "a")
+    monkeypatch.setenv("CLOUD_TOKEN", "b")
+    complete = load(write(tmp_path, whole))
+    assert len(complete.site_rules) > 3
+    assert [each.type for each in complete.destinations] == ["dicom", *["dicomweb"] * 3, "folder"]
 
 
 def test_the_shipped_file_shows_the_defaults() -> None:
@@ -93,6 +110,15 @@ def test_the_shipped_file_shows_the_defaults() -> None:
         ({"forward_to": ["arcive"]}, "forward_to.0: there is no destination 'arcive'"),
         ({"destinations": [ARCHIVE, ARCHIVE]}, "destinations: two destinations are named 'archive'"),
         ({"destinations": [{"name": "a"}]}, "destinations.0.ae_title: Field required"),
+        ({"destinations": [{"name": "a", "type": "ftp"}]}, "destinations.0: type must be dicom, dicomweb or"),
+        (web(user="me"), "destinations.0: user and password go together"),
+        (web(token="x", token_file="y"), "destinations.0: only one of user, token and token_file can log in"),
+        (web(url="https://me:secret@host"), "destinations.0.url: an address holds no password"),
+        (web(url="ftp://host"), "destinations.0.url: an address begins with https://"),
+        (web(url="http://host", tls={"ca": "ca.pem"}), "destinations.0: tls needs an address that begins"),
+        (web(tls={"key": "a.key"}), "destinations.0.tls: certificate and key go together"),
+        (web(concurrency=17), "destinations.0.concurrency: Input should be less than or equal to 16"),
+        (web(when={"modality": "CT"}), "destinations.0.when.modality: "),
         ({"database": {"url": "${NO_SUCH_NAME}"}}, "database.url: the environment variable NO_SUCH_NAME"),
         ({"rules": ["order", "smooth"]}, "rules: 'order' decides; it must be the last rule"),
         ({"site_rules": [{"name": "a", "when": {}, "keep": True}]}, "site_rules.0: when: a rule without a"),
@@ -189,3 +215,19 @@ def test_callers_are_admitted_by_title_and_address(tmp_path: Path) -> None:
     assert caller.admits("CT1", "::ffff:10.9.9.9")
     assert not caller.admits("CT2", "10.9.9.9")
     assert not caller.admits("CT1", "192.168.0.1")
+
+
+def test_secrets_show_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passwords and tokens are in no dump of the configuration, and in no sentence about a mistake."""
+    monkeypatch.setenv("SECRET", "tell-nobody")
+    settings = web(user="me", password="${SECRET}")["destinations"]
+    settings += web(name="b", token="${SECRET}")["destinations"]
+    database = {"url": "postgresql+psycopg://me:${SECRET}@host/db"}
+    config = load(write(tmp_path, GOOD | {"destinations": settings, "database": database}))
+    assert "tell-nobody" in config.database.url
+    for dump in (repr(config), str(config), config.model_dump_json(exclude={"database"})):
+        assert "tell-nobody" not in dump
+    settings[0]["password"] = ["${SECRET}"]
+    with pytest.raises(ConfigError) as error:
+        load(write(tmp_path, GOOD | {"destinations": settings}))
+    assert "tell-nobody" not in str(error.value)

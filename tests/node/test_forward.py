@@ -22,7 +22,7 @@ from db.tables import Attempt
 from node import scu
 from node.backoff import pause_s
 from node.coercion import KEEP, WRITE
-from node.config import Destination, Retry
+from node.config_destinations import DicomDestination, Retry
 from node.forward import Forwarder
 from node.part10 import meta_end
 from node.relabel import Modifier
@@ -83,7 +83,7 @@ def forwarder(bench: Bench, port: int, **options: object) -> Forwarder:
     """Make a forwarder to a destination on this machine that retries at once."""
     settings = {"name": "archive", "ae_title": "ARCHIVE", "host": "127.0.0.1", "port": port, "timeout_s": 5}
     retry = {"first_s": 1e-3, "maximum_s": 2e-3} | options.pop("retry", {})  # type: ignore[operator]
-    destination = Destination.model_validate(settings | {"retry": retry} | options)
+    destination = DicomDestination.model_validate(settings | {"retry": retry} | options)
     return Forwarder(destination, "BODYTAG", bench.database, bench.spool, Modifier("BODYTAG", 1 << 30))
 
 
