@@ -10,15 +10,16 @@ import fcntl
 import hashlib
 import os
 import re
-import shutil
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
 from node.part10 import meta_end
+from node.room import Room
 from node.status import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, Rejection
 
 UID_PATTERN: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
@@ -63,12 +64,12 @@ def checked_uid(value: str, keyword: str) -> str:
 class Spool:
     """The folder in which instances are kept; safe for any number of threads."""
 
-    def __init__(self, folder: Path, minimum_free_bytes: int) -> None:
+    def __init__(self, folder: Path, minimum_free_bytes: int, quota_bytes: int | None = None) -> None:
         self.folder = folder
         self.instances = folder / "instances"
         self.requests = folder / "requests"
         self._incoming = folder / "incoming"
-        self._minimum_free_bytes = minimum_free_bytes
+        self.room = Room(folder, minimum_free_bytes, quota_bytes)
         self._durable: set[Path] = set()
         self._lock = threading.Lock()
         for path in (self.instances, self.requests, self._incoming, folder / REPORTS):
@@ -91,31 +92,54 @@ class Spool:
             path.unlink(missing_ok=True)
         return len(left)
 
-    def free_bytes(self) -> int:
-        """Return how many bytes the file system of the spool has left."""
-        return shutil.disk_usage(self.folder).free
-
     def store(self, key: SeriesKey, uid: str, meta: bytes, data_set: memoryview) -> Stored:
         """Write one instance so that it survives a power cut, then give it its final name.
 
         `meta` is preamble, prefix and file meta information; `data_set` is kept as received.
-        Raises Rejection 0xA700 when the disk is under its floor or the write fails.
+        Raises Rejection 0xA700 when the disk is under its floor, the quota is reached or the write fails.
         """
-        if self.free_bytes() - len(data_set) < self._minimum_free_bytes:
-            raise Rejection(OUT_OF_RESOURCES, "the spool's disk is under its floor")
         digest = hashlib.sha256(data_set).hexdigest()
         folder = self.instances / key.study_instance_uid / key.series_instance_uid
         incoming = self._incoming / uuid.uuid4().hex
-        try:
-            self._make_durable(folder)
-            _write_durably(incoming, meta, data_set)
-            path, duplicate = _give_name(incoming, folder, uid, digest)
-        except OSError as error:
-            raise Rejection(OUT_OF_RESOURCES, f"the spool cannot write: {error.strerror}") from error
-        finally:
-            incoming.unlink(missing_ok=True)
+        with self.room.reserved(len(meta) + len(data_set)):
+            try:
+                _write_durably(incoming, meta, data_set)
+                path, duplicate = self._give_name(incoming, folder, uid, digest)
+            except OSError as error:
+                raise Rejection(OUT_OF_RESOURCES, f"the spool cannot write: {error.strerror}") from error
+            finally:
+                incoming.unlink(missing_ok=True)
+            if not duplicate:
+                self.room.changed(len(meta) + len(data_set))
         relative = path.relative_to(self.instances).as_posix()
         return Stored(key, uid, relative, digest, len(data_set), duplicate)
+
+    def remove(self, paths: Iterable[str]) -> None:
+        """Unlink files that are no longer needed, and the folders that become empty; some may be gone."""
+        for relative in paths:
+            path = self.path(relative)
+            with suppress(FileNotFoundError):
+                size_bytes = path.stat().st_size
+                path.unlink()
+                self.room.changed(-size_bytes)
+            if path.is_relative_to(self.instances):
+                self._remove_empty(path.parent)
+
+    def _remove_empty(self, folder: Path) -> None:
+        """Remove the folder of a series, and that of its study, if nothing is in them."""
+        with self._lock, suppress(OSError):
+            folder.rmdir()
+            self._durable.discard(folder)
+            folder.parent.rmdir()
+
+    def _give_name(self, incoming: Path, folder: Path, uid: str, digest: str) -> tuple[Path, bool]:
+        """Link a written file under its name; once more where retention removed the folder or the file."""
+        try:
+            self._make_durable(folder)
+            return _give_name(incoming, folder, uid, digest)
+        except FileNotFoundError:
+            self._make_durable(folder)
+            return _give_name(incoming, folder, uid, digest)
 
     def _make_durable(self, folder: Path) -> None:
         """Make a series' folder so that it survives a power cut; others that store into it wait."""

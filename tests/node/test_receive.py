@@ -223,7 +223,7 @@ def test_under_the_floor_instances_are_refused_until_there_is_room(listen: Liste
     """With the disk under its floor 0xA700 is answered; when a file goes, the next one is taken."""
     [path] = write(tmp_path / "in", Recipe(n=1))
     gibibyte = 1 << 30
-    free = Spool(tmp_path / "spool", 0).free_bytes()
+    free = Spool(tmp_path / "spool", 0).room.free_bytes()
     assert free > 8 * gibibyte, "the test needs 8 GiB of free disk"
     node = listen(floor_bytes=free - 3 * gibibyte)
     filler = tmp_path / "filler"

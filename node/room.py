@@ -1,0 +1,77 @@
+"""Room on the disk: the floor that stays free, and the quota that the spool keeps to."""
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from node.status import OUT_OF_RESOURCES, Rejection
+
+HIGH_WATER: Final = 0.9
+"""Share of the quota from which on room is made, so that a burst of images still finds some."""
+
+
+class Room:
+    """Tells whether another file may be written below a folder; safe for any number of threads."""
+
+    def __init__(self, folder: Path, minimum_free_bytes: int, quota_bytes: int | None = None) -> None:
+        self._folder = folder
+        self._minimum_free_bytes = minimum_free_bytes
+        self._quota_bytes = quota_bytes
+        self._used_bytes = 0
+        self._under_way_bytes = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def reserved(self, size_bytes: int) -> Iterator[None]:
+        """Hold room for a file while it is written; raises Rejection 0xA700 where there is none.
+
+        Without the reservation many associations could pass the floor together.
+        """
+        with self._lock:
+            self._under_way_bytes += size_bytes
+            under_way_bytes = self._under_way_bytes
+        try:
+            if self.free_bytes() - under_way_bytes < self._minimum_free_bytes:
+                raise Rejection(OUT_OF_RESOURCES, "the spool's disk is under its floor")
+            if self._quota_bytes is not None and self._used_bytes + under_way_bytes > self._quota_bytes:
+                raise Rejection(OUT_OF_RESOURCES, "the spool has reached its quota")
+            yield
+        finally:
+            with self._lock:
+                self._under_way_bytes -= size_bytes
+
+    def free_bytes(self) -> int:
+        """Return how many bytes the file system has left."""
+        return shutil.disk_usage(self._folder).free
+
+    def changed(self, bytes_more: int) -> None:
+        """Note what was written, or with a negative number what was removed."""
+        with self._lock:
+            self._used_bytes = max(0, self._used_bytes + bytes_more)
+
+    def measure(self) -> int:
+        """Count what lies below the folder and return it, in bytes; writers need not stand still."""
+        with self._lock:
+            before = self._used_bytes
+        found = sum(_sizes(self._folder))
+        with self._lock:
+            self._used_bytes += found - before
+            return self._used_bytes
+
+    def short(self) -> bool:
+        """Tell whether the spool comes near its quota, or the disk near its floor."""
+        near = self._quota_bytes is not None and self._used_bytes > HIGH_WATER * self._quota_bytes
+        return near or self.free_bytes() < self._minimum_free_bytes / HIGH_WATER
+
+
+def _sizes(folder: Path) -> Iterator[int]:
+    for path, _, names in os.walk(folder):
+        for name in names:
+            try:
+                yield (Path(path) / name).stat().st_size
+            except FileNotFoundError:  # removed since it was listed
+                continue
