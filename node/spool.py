@@ -12,8 +12,9 @@ import os
 import re
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -71,6 +72,7 @@ class Spool:
         self._incoming = folder / "incoming"
         self.room = Room(folder, minimum_free_bytes, quota_bytes)
         self._durable: set[Path] = set()
+        self._in_use: Counter[Path] = Counter()
         self._lock = threading.Lock()
         for path in (self.instances, self.requests, self._incoming, folder / REPORTS):
             path.mkdir(parents=True, exist_ok=True)
@@ -126,32 +128,52 @@ class Spool:
                 self._remove_empty(path.parent)
 
     def _remove_empty(self, folder: Path) -> None:
-        """Remove the folder of a series, and that of its study, if nothing is in them."""
+        """Remove the folder of a series, and that of its study, if nothing is in them or about to be."""
         with self._lock, suppress(OSError):
+            if self._in_use[folder]:
+                return
             folder.rmdir()
             self._durable.discard(folder)
             folder.parent.rmdir()
 
     def _give_name(self, incoming: Path, folder: Path, uid: str, digest: str) -> tuple[Path, bool]:
-        """Link a written file under its name; once more where retention removed the folder or the file."""
+        """Link a written file under its name; once more where retention removed its double meanwhile."""
+        with self._durable_folder(folder):
+            try:
+                return _give_name(incoming, folder, uid, digest)
+            except FileNotFoundError:
+                return _give_name(incoming, folder, uid, digest)
+
+    @contextmanager
+    def _durable_folder(self, folder: Path) -> Iterator[None]:
+        """Make a series' folder so that it survives a power cut, and keep it; others that need it wait."""
+        with self._lock:
+            self._in_use[folder] += 1
+            try:
+                self._make_durable(folder)
+            except OSError:
+                self._let_go(folder)
+                raise
         try:
-            self._make_durable(folder)
-            return _give_name(incoming, folder, uid, digest)
-        except FileNotFoundError:
-            self._make_durable(folder)
-            return _give_name(incoming, folder, uid, digest)
+            yield
+        finally:
+            with self._lock:
+                self._let_go(folder)
+
+    def _let_go(self, folder: Path) -> None:
+        self._in_use[folder] -= 1
+        if not self._in_use[folder]:
+            del self._in_use[folder]
 
     def _make_durable(self, folder: Path) -> None:
-        """Make a series' folder so that it survives a power cut; others that store into it wait."""
-        with self._lock:
-            if folder in self._durable:
-                return
-            folder.mkdir(parents=True, exist_ok=True)
-            for parent in (folder.parent, folder.parent.parent):
-                _fsync_folder(parent)
-            if len(self._durable) >= _REMEMBERED_FOLDERS:
-                self._durable.clear()
-            self._durable.add(folder)
+        if folder in self._durable:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        for parent in (folder.parent, folder.parent.parent):
+            _fsync_folder(parent)
+        if len(self._durable) >= _REMEMBERED_FOLDERS:
+            self._durable.clear()
+        self._durable.add(folder)
 
     def series(self) -> Iterator[tuple[SeriesKey, tuple[str, ...]]]:
         """Yield every series in the spool with the relative paths of its files, in name order."""

@@ -18,7 +18,7 @@ ERROR_COMMENT_CHARACTERS: Final = 64
 """Error Comment (0000,0902) is LO (PS3.7 Table E.1-1)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False)  # not frozen: whoever passes an exception on writes its traceback into it
 class Rejection(Exception):  # noqa: N818 - a C-STORE refusal is an answer, not a fault of the program
     """An instance is refused with this status; `comment` is one sentence for the sender and the log."""
 
