@@ -5,7 +5,10 @@ layers are named so that they can be found: `stem`, `block00_expand`, `block00_d
 ..., `head`, each with a normalisation `..._norm`.
 """
 
+import re
 from typing import Any, Final
+
+import numpy as np
 
 STAGES: Final = (
     (1, 3, 1, 1, 16),
@@ -33,6 +36,17 @@ def features(image: Any) -> Any:
             number += 1
     x = _normalised(x, layers.Conv2D(HEAD, 1, use_bias=False, name="head"))
     return layers.GlobalAveragePooling2D()(x)
+
+
+def stage(layer: str) -> int | None:
+    """Return the stage, 1 to 7, of the layer of this name; 0 for the stem, None beyond the last stage."""
+    if layer.startswith("stem"):
+        return 0
+    found = re.match(r"block(\d+)_", layer)
+    if found is None:
+        return None
+    ends = np.cumsum([blocks for blocks, *_ in STAGES])
+    return int(np.searchsorted(ends, int(found[1]), side="right")) + 1
 
 
 def _block(x: Any, name: str, kernel: int, stride: int, expansion: int, width: int) -> Any:

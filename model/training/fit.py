@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from model import efficientnet
 from model.classify import without_chatter
 from model.networks import Definition, build
 from model.training import imagenet, position
@@ -107,6 +108,7 @@ class Network:
             self.model = first(run, definition)
         if run.frozen_normalisation:
             freeze_normalisation(self.model.layers)
+        freeze_stages(self.model.layers, run.frozen_stages)
         self._paired = 2 * position.pairs_in(run.batch) if run.position else 0
         self._whole = position.attach(self.model) if run.position else self.model
         optimizer = keras.optimizers.AdamW(
@@ -191,6 +193,14 @@ def freeze_normalisation(layers: Iterable[Any]) -> None:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.trainable = False
         freeze_normalisation(getattr(layer, "layers", ()))
+
+
+def freeze_stages(layers: Iterable[Any], stages: int) -> None:
+    """Let the stem and the first `stages` stages of EfficientNet-Lite0 keep what they are; with 0 none."""
+    for layer in layers:
+        place = efficientnet.stage(layer.name)
+        if stages and place is not None and place <= stages:
+            layer.trainable = False
 
 
 def _labelled_loss(paired: int, smoothing: float) -> Callable[[Any, Any], Any]:

@@ -57,6 +57,11 @@ def test_paths_count_from_the_files_folder_and_defaults_from_here(tmp_path: Path
         ({"network": "vgg"}, f"network: there is no network 'vgg'; there are {LITE}, {PAPER}, {SMALL}"),
         ({"bodies": ["AM", "XX"]}, "bodies.1: there is no anatomy 'XX'; there are AM, AF, BP3D"),
         ({"steps": None}, "steps: give steps, minutes or both, or the run has no end"),
+        ({"frozen_stages": 2}, "frozen_stages: a network from scratch has nothing to keep"),
+        (
+            {"frozen_stages": 8, "initial": "imagenet"},
+            "frozen_stages: Input should be less than or equal to 7",
+        ),
         ({"initial": "imagenet", "network": PAPER}, f"initial: there are ImageNet weights for {LITE} only"),
         ({"data": None}, "data: without data and folders there is nothing to train on"),
         ({"omitted": ["tail"]}, "omitted: tail is no region of the CT network"),
@@ -105,6 +110,7 @@ def test_network_is_the_named_one_or_that_of_the_weights(tmp_path: Path, start: 
     assert other == replace(TINY, classes=CLASSES["MR"])
     for keys, sentence in (
         ({"network": PAPER}, f"initial: .* is of {SMALL}, not of {PAPER}"),
+        ({"frozen_stages": 2}, f"frozen_stages: {SMALL} has none; {LITE} has 7"),
         ({"preprocessing": "sized"}, "preprocessing: .* another number of channels"),
     ):
         with pytest.raises(RunError, match=sentence):

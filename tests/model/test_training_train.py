@@ -10,7 +10,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from model.networks import SMALL, Definition, build
+from model.networks import LITE, SMALL, Definition, build
 from model.regions import CLASSES
 from model.training import checkpoint, folder, train
 from model.training.checkpoint import Checkpoint
@@ -22,6 +22,7 @@ from model.training.fit import (
     Stopped,
     fit,
     freeze_normalisation,
+    freeze_stages,
     progress,
     rate_at,
     started,
@@ -44,6 +45,16 @@ def test_rate_rises_then_falls() -> None:
     assert int(np.argmax(rates)) == 10
     assert rates[-1] == pytest.approx(1e-5)
     assert np.all(np.diff(rates[10:]) < 0)
+
+
+def test_frozen_stages_keep_their_weights_and_the_others_learn() -> None:
+    """Two stages frozen: neither the stem nor the first three blocks can be trained, all later ones can."""
+    model = build(Definition(LITE, CLASSES["CT"], size=32))
+    freeze_stages(model.layers, 0)
+    assert all(layer.trainable for layer in model.layers)
+    freeze_stages(model.layers, 2)
+    frozen = {layer.name.split("_")[0] for layer in model.layers if not layer.trainable}
+    assert frozen == {"stem", "block00", "block01", "block02"}
 
 
 def test_progress_is_by_steps_or_by_time() -> None:
