@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.training import physique
-from model.training.bodies import TISSUES, Body, Site
+from model.training.bodies import LEFT_ARM, RIGHT_ARM, TISSUES, Body, Site
 from model.training.sequences import contrast
 
 SPONGY: Final = 5
@@ -37,6 +37,13 @@ REACH_MM: Final = 200.0
 """Half the side of what a tilted plane shows at most."""
 
 
+BOTH_SHARE: Final = 0.3
+"""How often the other arm or hand lies beside one."""
+
+Field = tuple[float, float, float, float]
+"""A field of view: top, left, bottom, right, in pixels."""
+
+
 @dataclass(frozen=True)
 class Drawing:
     """A synthetic image: float32 (rows, columns), and the field of view as (top, left, bottom, right).
@@ -45,7 +52,7 @@ class Drawing:
     """
 
     values: NDArray[np.float32]
-    field: tuple[float, float, float, float]
+    field: Field
     spacing_mm: float
     label: str
 
@@ -61,6 +68,8 @@ def draw(body: Body, site: Site, modality: str, rng: np.random.Generator) -> Dra
     else:
         tissue = np.where(np.isin(body.part[z:stop], parts), body.tissue[z:stop], 0)
         field = _field(body, site, z, tissue[0], rng)
+    if parts in ((RIGHT_ARM,), (LEFT_ARM,)) and rng.random() < BOTH_SHARE:
+        tissue, field = with_other(tissue, field, rng)
     top, left, bottom, right = _window(field, tissue.shape[1:])
     # the field of view may reach beyond the body's array; what lies there is air
     cut = tissue[:, top:bottom, left:right]
@@ -74,7 +83,28 @@ def draw(body: Body, site: Site, modality: str, rng: np.random.Generator) -> Dra
     return Drawing(values, (low, near, high, far), body.spacing_mm / times, site.region)
 
 
-def _finer(field: tuple[float, float, float, float]) -> int:
+def with_other(
+    tissue: NDArray[np.uint8], field: Field, rng: np.random.Generator
+) -> tuple[NDArray[np.uint8], Field]:
+    """Lay the other limb, its mirror image, beside a limb (slices, rows, columns), some of it in view.
+
+    Raised arms and folded hands lie so; in the anatomies the arms hang far apart.
+    """
+    columns, rows = np.flatnonzero(tissue.any(axis=(0, 1))), np.flatnonzero(tissue.any(axis=(0, 2)))
+    if not columns.size:
+        return tissue, field
+    first, last = int(columns[0]), int(columns[-1])
+    width, height = last + 1 - first, int(rows[-1] + 1 - rows[0])
+    gap = int(rng.integers(0, width // 2 + 1))
+    wider = np.pad(tissue, ((0, 0), (0, 0), (0, width + gap)))
+    other = np.roll(tissue[:, :, first : last + 1][:, :, ::-1], int(rng.normal(0, 0.2 * height)), axis=1)
+    place = slice(last + 1 + gap, last + 1 + gap + width)
+    wider[:, :, place] = np.where(wider[:, :, place] > 0, wider[:, :, place], other)
+    top, left, bottom, right = field
+    return wider, (top, left, bottom, right + float(rng.uniform(0.0, 1.1)) * (width + gap))
+
+
+def _finer(field: Field) -> int:
     """Return how many times finer the voxels must be for a field of view to fill FINE_PIXELS."""
     longest = max(field[2] - field[0], field[3] - field[1], 1.0)
     return int(np.clip(round(FINE_PIXELS / longest), 1, MOST_FINE))
@@ -107,7 +137,7 @@ def _mr(cut: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float32]
 
 def _oblique(
     body: Body, site: Site, z: int, parts: tuple[int, ...], thick: int, rng: np.random.Generator
-) -> tuple[NDArray[np.uint8], tuple[float, float, float, float]]:
+) -> tuple[NDArray[np.uint8], Field]:
     """Cut a plane tilted about both its axes, `thick` voxels deep: limbs rarely lie along the scanner.
 
     Returns uint8 (thick, n, n) tissue with the site's centre in the middle, and the field of view.
@@ -141,9 +171,7 @@ def _centre(body: Body, site: Site, z: int, parts: tuple[int, ...]) -> tuple[flo
     return float(y), float(x)
 
 
-def _field(
-    body: Body, site: Site, z: int, tissue: NDArray[np.uint8], rng: np.random.Generator
-) -> tuple[float, float, float, float]:
+def _field(body: Body, site: Site, z: int, tissue: NDArray[np.uint8], rng: np.random.Generator) -> Field:
     if site.centre is None:
         rows, columns = np.flatnonzero(tissue.any(axis=1)), np.flatnonzero(tissue.any(axis=0))
         if rows.size == 0:
@@ -155,7 +183,7 @@ def _field(
     return (float(y - half), float(x - half), float(y + half), float(x + half))
 
 
-def _window(field: tuple[float, float, float, float], shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+def _window(field: Field, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
     """Return the part of the array that a widened field of view can reach, as slice bounds."""
     height, width = field[2] - field[0], field[3] - field[1]
     top, left = max(0, int(field[0] - 0.4 * height)), max(0, int(field[1] - 0.4 * width))
