@@ -13,6 +13,7 @@ from model.classify import SHIPPED as SHIPPED_WEIGHTS
 from node.config_destinations import AnyDestination, Destination
 from node.config_site import SiteRuleSection
 from node.config_types import AeTitle, ConfigPath, Network, Port, Seconds, Section, Share, resolved
+from node.config_web import Web
 from rules.decide import check as check_rules
 
 SHIPPED: Final = "shipped"
@@ -125,6 +126,7 @@ class Config(Section):
     """Everything a node can be told, frozen."""
 
     receive: Receive = Receive()
+    web: Web = Web()
     spool: SpoolSection = Field(default_factory=SpoolSection)
     series: Series = Series()
     classify: Classify = Classify()

@@ -16,12 +16,14 @@ from node.config import Config
 from node.config_destinations import DicomDestination
 from node.dispatch import Dispatcher
 from node.forward import Forwarder
+from node.intake import Arrival
 from node.receive import Receiver
 from node.relabel import Modifier
 from node.retention import Keeper
 from node.series import Tracker
 from node.spool import Spool
 from node.version import VERSION
+from node.web import WebReceiver
 
 log = structlog.get_logger()
 
@@ -33,6 +35,7 @@ class Node:
 
     def __init__(self, config: Config, spool: Spool, database: Database) -> None:
         self._config = config
+        self._spool = spool
         self._database = database
         self._stop = threading.Event()
         modifier = Modifier(config.receive.ae_title, int(config.receive.maximum_inflated_bytes))
@@ -47,6 +50,7 @@ class Node:
         self._tracker = Tracker(config.series, spool, database, routes, self._registered)
         self.receiver = Receiver(config.receive, spool, self._tracker.arrived, self._tracker.released)
         self._keeper = Keeper(config.spool, spool, database)
+        self._web = WebReceiver(config, self._arrived_by_web, self._tracker.released, self._tracker.recover)
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -63,6 +67,9 @@ class Node:
             self._run(f"forwarder-{number}", forwarder.run)
         self._run("retention", self._keeper.run)
         self.receiver.start()
+        if self._config.web.enabled:
+            self._web.listen()
+            self._run("web", self._web.run)
 
     def stop(self) -> None:
         """Stop listening, let what is under way end, and return."""
@@ -82,6 +89,10 @@ class Node:
     def _registered(self) -> None:
         self._dispatcher.wake()
         self._wake_forwarders()  # late instances of a decided series are due at once
+
+    def _arrived_by_web(self, arrival: Arrival) -> None:
+        self._spool.room.changed(arrival.stored.size_bytes)  # written by another process
+        self._tracker.arrived(arrival)
 
     def _wake_forwarders(self) -> None:
         for forwarder in self._forwarders:
