@@ -137,11 +137,17 @@ class Spool:
             folder.parent.rmdir()
 
     def _give_name(self, incoming: Path, folder: Path, uid: str, digest: str) -> tuple[Path, bool]:
-        """Link a written file under its name; once more where retention removed its double meanwhile."""
+        """Link a written file under its name; once more where retention removed its double meanwhile.
+
+        Retention of another process (the web server stores, too) may also have removed the folder.
+        """
         with self._durable_folder(folder):
             try:
                 return _give_name(incoming, folder, uid, digest)
             except FileNotFoundError:
+                with self._lock:
+                    self._durable.discard(folder)
+                    self._make_durable(folder)
                 return _give_name(incoming, folder, uid, digest)
 
     @contextmanager

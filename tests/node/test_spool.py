@@ -108,3 +108,12 @@ def test_unfinished_files_are_cleared(tmp_path: Path) -> None:
     (spool.outgoing("archive") / "7.dcm").write_bytes(b"x")
     assert spool.clear_unfinished() == 2
     assert spool.path(stored.path).is_file()
+
+
+def test_a_folder_that_another_process_removed_is_made_again(spool: Spool) -> None:
+    """Two spools over one folder, as in two processes: what one empties, the other goes on storing into."""
+    key, other = SeriesKey("1.2", "1.3"), Spool(spool.folder, 0)
+    stored = other.store(key, "1.4", b"", memoryview(b"one"))
+    spool.remove([stored.path])
+    assert not spool.path(stored.path).parent.exists()
+    assert other.path(other.store(key, "1.5", b"", memoryview(b"two")).path).read_bytes() == b"two"
