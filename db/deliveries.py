@@ -91,13 +91,21 @@ def _policies(session: Session, series_id: int) -> dict[str, str]:
     return {row[0]: row[1] for row in rows}
 
 
-def due(session: Session, destination: str, now: datetime, limit: int) -> tuple[DeliveryWork, ...]:
-    """Return what may be sent to a destination now, at most `limit`, the oldest first, series by series."""
+def due(
+    session: Session, destination: str, now: datetime, limit: int, latest: datetime | None = None
+) -> tuple[DeliveryWork, ...]:
+    """Return what may be sent to a destination now, at most `limit`, the oldest first, series by series.
+
+    With `latest`, also what is put off beyond it: so a clock that was set back holds nothing up.
+    """
+    when = Delivery.next_attempt_at <= now
+    if latest is not None:
+        when |= Delivery.next_attempt_at > latest
     rows = session.execute(
         select(*_WORK)
         .join(Instance, Instance.id == Delivery.instance_id)
         .join(Series, Series.id == Delivery.series_id)
-        .where(Delivery.destination == destination, PENDING, Delivery.next_attempt_at <= now)
+        .where(Delivery.destination == destination, PENDING, when)
         .order_by(Delivery.next_attempt_at, Delivery.series_id, Delivery.id)
         .limit(limit)
     )

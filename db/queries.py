@@ -116,7 +116,7 @@ _IMAGE = tuple(getattr(Instance, name) for name in ImageRow.__dataclass_fields__
 
 def series_rows(session: Session, filters: Filters) -> list[SeriesRow]:
     """Return the matching series, the latest first; four queries, however many series."""
-    wanted = _matching(filters)
+    wanted = matching(filters)
     found = session.execute(
         select(Series.id.label("series_id"), Series.flags, *_SERIES)
         .where(Series.id.in_(wanted))
@@ -138,7 +138,7 @@ def series_rows(session: Session, filters: Filters) -> list[SeriesRow]:
 
 def series_ids(session: Session, filters: Filters) -> list[int]:
     """Return the numbers of the matching series, the latest first."""
-    return list(session.scalars(_matching(filters)))
+    return list(session.scalars(matching(filters)))
 
 
 def image_rows(session: Session, series_id: int) -> list[ImageRow]:
@@ -168,7 +168,7 @@ def pending_by_destination(session: Session) -> dict[str, int]:
     return {row[0]: row[1] for row in counted}
 
 
-def _matching(filters: Filters) -> Select[int]:
+def matching(filters: Filters) -> Select[int]:
     """Ask for the numbers of the matching series, the latest first."""
     wanted = select(Series.id).where(*_conditions(filters)).order_by(Series.id.desc())
     return wanted if filters.limit is None else wanted.limit(filters.limit)

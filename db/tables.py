@@ -1,4 +1,4 @@
-"""The tables: series, instances, spans, crashes, deliveries, attempts.
+"""The tables: series, instances, spans, crashes, deliveries, destinations, attempts.
 
 A state is changed only by a conditional UPDATE (see moves.py); the unique constraints here are what keeps
 concurrent runners from doubling a series, an instance, a delivery or an attempt.
@@ -202,6 +202,17 @@ class Delivery(Base):
     last_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     last_status: Mapped[int | None]
     last_comment: Mapped[str | None] = mapped_column(CleanText)
+
+
+class DestinationRow(Base):
+    """What an admin last said about a destination: `paused_at` is None where it goes on."""
+
+    __tablename__ = "destinations"
+
+    name: Mapped[str] = mapped_column(CleanText, primary_key=True)
+    paused_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    reason: Mapped[str] = mapped_column(CleanText)
+    changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
 
 
 class Attempt(Base):

@@ -13,8 +13,8 @@ from db.session import DatabaseError
 from model.read import NotDicomError
 from model.weights_file import WeightsError
 from node.config import ConfigError
-from node.scu import PeerError
 from node.spool import SpoolError
+from node.transport import PeerError
 
 ConfigOption = Annotated[
     Path,
@@ -39,12 +39,12 @@ def terminal() -> Console:
     return Console(width=None if sys.stdout.isatty() else 160)
 
 
-def fail(message: str) -> None:
+def fail(message: str) -> NoReturn:
     """Print one sentence and exit with status 2."""
     _fail(message, 2)
 
 
-def _fail(message: str, status: int) -> None:
+def _fail(message: str, status: int) -> NoReturn:
     for line in message.splitlines():
         print(f"error: {line}", file=sys.stderr)
     raise typer.Exit(status)

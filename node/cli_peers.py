@@ -1,4 +1,4 @@
-"""Commands that talk DICOM to a peer: send and echo."""
+"""Commands that talk to a peer, whatever it speaks: send and echo."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -16,8 +16,9 @@ from node import status
 from node.cli_options import ConfigOption, JsonOption, sentences
 from node.config import Config, load
 from node.config_destinations import DicomDestination
-from node.scu import MAXIMUM_CONTEXTS, Context, Peer, PeerError, Sender, connect
-from node.scu import echo as c_echo
+from node.destinations import transport
+from node.scu import MAXIMUM_CONTEXTS, Peer
+from node.transport import Context, PeerError, RefusedError, Sender, Transport
 
 NODE: Final = "node"
 _NODE_TIMEOUT_S: Final = 60.0
@@ -44,7 +45,7 @@ def send(
     calling: Annotated[str, typer.Option(help="calling AE title; default: the node's own")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Send DICOM files by C-STORE, to this node or to one of its destinations."""
+    """Send DICOM files as they are, to this node or to one of its destinations."""
     with sentences():
         peer = _peer(load(config), to, calling)
         files = [file for path in paths for file in _files(path)]
@@ -56,7 +57,7 @@ def send(
         for result in results:
             if not result.stored:
                 print(f"{result.file}: {result.comment}")
-        print(f"{stored} of {len(results)} stored by {peer.ae_title} at {peer.host}:{peer.port}")
+        print(f"{stored} of {len(results)} stored by {peer.where}")
     if stored < len(results) or not results:
         raise typer.Exit(1)
 
@@ -66,7 +67,7 @@ def echo(
     config: ConfigOption = Path("node.yaml"),
     as_json: JsonOption = False,
 ) -> None:
-    """Ask destinations, or the node itself, whether they answer (C-ECHO)."""
+    """Ask destinations, or the node itself, whether they answer (C-ECHO, QIDO-RS, a look at the folder)."""
     with sentences():
         settings = load(config)
         peers = {name: _peer(settings, name, "") for name in names or _destinations(settings)}
@@ -80,7 +81,7 @@ def echo(
         raise typer.Exit(1)
 
 
-def send_files(peer: Peer, files: Sequence[Path], quiet: bool = False) -> list[Sent]:
+def send_files(peer: Transport, files: Sequence[Path], quiet: bool = False) -> list[Sent]:
     """Send files over as few associations as their presentation contexts allow; raises PeerError."""
     results: list[Sent] = []
     contexts: dict[Path, Context] = {}
@@ -94,7 +95,7 @@ def send_files(peer: Peer, files: Sequence[Path], quiet: bool = False) -> list[S
     for start in range(0, len(distinct), MAXIMUM_CONTEXTS):
         proposed = distinct[start : start + MAXIMUM_CONTEXTS]
         batch = [file for file, context in contexts.items() if context in proposed]
-        with connect(peer, proposed) as sender:
+        with peer.connect(proposed) as sender:
             shown = track(batch, "sending", console=Console(stderr=True), disable=quiet)
             results.extend(_send_one(sender, file, contexts[file]) for file in shown)
     return results
@@ -105,7 +106,7 @@ def _send_one(sender: Sender, file: Path, context: Context) -> Sent:
         return Sent(str(file), None, "the peer takes no such SOP class and transfer syntax")
     try:
         answer = sender.store(file)
-    except PeerError as error:
+    except (PeerError, RefusedError) as error:
         return Sent(str(file), None, str(error))
     said = f"{status.meaning(answer.status)} (0x{answer.status:04X}) {answer.comment}"
     return Sent(str(file), answer.status, said.strip())
@@ -117,9 +118,9 @@ def _files(path: Path) -> Iterable[Path]:
     return [path]
 
 
-def _echoed(peer: Peer) -> str:
+def _echoed(peer: Transport) -> str:
     try:
-        return status.meaning(c_echo(peer))
+        return peer.echo()
     except PeerError as error:
         return str(error)
 
@@ -128,13 +129,12 @@ def _destinations(settings: Config) -> list[str]:
     return [destination.name for destination in settings.destinations]
 
 
-def _peer(settings: Config, name: str, calling: str) -> Peer:
+def _peer(settings: Config, name: str, calling: str) -> Transport:
     own = settings.receive
     if name == NODE:
         host = "127.0.0.1" if own.host == "0.0.0.0" else own.host  # noqa: S104 - compared, not bound
         return Peer(own.ae_title, host, own.port, calling or own.ae_title, _NODE_TIMEOUT_S)
     found = settings.destination(name)
-    if not isinstance(found, DicomDestination):
-        raise PeerError(f"{name} does not speak DICOM's upper layer")
-    title = calling or found.calling_ae_title or own.ae_title
-    return Peer(found.ae_title, found.host, found.port, title, found.timeout_s)
+    if calling and isinstance(found, DicomDestination):
+        found = found.model_copy(update={"calling_ae_title": calling})
+    return transport(found, own.ae_title)

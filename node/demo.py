@@ -31,8 +31,9 @@ from node.cli_options import terminal
 from node.cli_peers import Sent, send_files
 from node.config import Config, load
 from node.part10 import Meta
-from node.scu import Peer, PeerError, echo
+from node.scu import Peer, echo
 from node.tables import spans_text, verdict_text
+from node.transport import PeerError
 
 FOLDER: Final = Path("build/demo")
 PACKAGED: Final = Path(pydicom.__file__).parent / "data" / "test_files"

@@ -1,21 +1,24 @@
-"""The forwarder: one loop a destination, instance by instance, so that none waits for another."""
+"""The forwarder: one loop a destination, with connections of its own, so that none waits for another."""
 
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Final, Literal
+from typing import Final
 
 import structlog
 
-from db.deliveries import due, failed, postponed, succeeded
+from db.deliveries import due
+from db.destinations import Hold, hold
 from db.records import DeliveryWork
 from db.session import Database
-from node import status
 from node.backoff import pause_s
 from node.clock import utc_now
-from node.config_destinations import DicomDestination
-from node.relabel import Modifier, write_copy
-from node.scu import MAXIMUM_CONTEXTS, Answer, Context, Peer, PeerError, Sender, connect
+from node.config_destinations import Destination
+from node.courier import Courier, Ending
+from node.destinations import transport
+from node.relabel import Modifier
 from node.spool import Spool
 
 log = structlog.get_logger()
@@ -31,25 +34,19 @@ class Forwarder:
 
     def __init__(
         self,
-        destination: DicomDestination,
+        destination: Destination,
         calling: str,
         database: Database,
         spool: Spool,
         modifier: Modifier,
     ) -> None:
         self._destination = destination
-        self._peer = Peer(
-            destination.ae_title,
-            destination.host,
-            destination.port,
-            destination.calling_ae_title or calling,
-            destination.timeout_s,
-        )
         self._database = database
-        self._spool = spool
-        self._modifier = modifier
-        self._outgoing = spool.outgoing(destination.name)
+        way = transport(destination, calling)
+        self._courier = Courier(destination, way, database, spool, modifier, self._paused)
         self._down = 0
+        self._held = Hold()
+        self._asked_at = -_POLL_S
         self._wake = threading.Event()
 
     def wake(self) -> None:
@@ -65,107 +62,62 @@ class Forwarder:
                 log.exception("a forwarder failed; it goes on", destination=self._destination.name)
                 pause = pause_s(self._destination.retry, 1)
             if self._down or pause > _POLL_S:
-                stop.wait(pause)
+                self._rest(pause, stop)
             else:
                 self._wake.wait(pause)
             self._wake.clear()
+        self._courier.close()
 
     def deliver_due(self, stop: threading.Event) -> float:
         """Send one batch of what is due; return for how long to pause, in seconds."""
-        with self._database.reading() as session:
-            batch = due(session, self._destination.name, utc_now(), _BATCH)
-        work = [each for each in batch if not self._given_up(each)]
-        if not work:
-            return 0.0 if batch else _POLL_S
-        contexts = _contexts(work)
-        work = [each for each in work if _context(each) in contexts]
-        try:
-            with connect(self._peer, contexts) as sender:
-                whole = self._send(sender, work, stop)
-        except PeerError as error:
-            whole = self._postpone(work[0], None, str(error))
-        self._down = 0 if whole else self._down + 1
-        return 0.0 if whole else pause_s(self._destination.retry, self._down)
-
-    def _send(self, sender: Sender, work: Iterable[DeliveryWork], stop: threading.Event) -> bool:
-        """Send until the work or the association ends; tell whether the work did."""
-        for each in work:
-            if stop.is_set():
-                break
-            if not sender.accepts(_context(each)):
-                self._postpone(each, None, "the destination takes no such SOP class and transfer syntax")
-                continue
-            try:
-                answer = self._store(sender, each)
-            except PeerError as error:
-                return self._postpone(each, None, str(error))
-            except OSError as error:
-                self._postpone(each, None, f"the spool gives no copy: {error.strerror}")
-                continue
-            self._down = 0
-            self._record(each, answer)
-        return True
-
-    def _store(self, sender: Sender, work: DeliveryWork) -> Answer:
-        source = self._spool.path(work.path)
-        copy = self._outgoing / f"{work.delivery_id}.dcm"
-        source.stat()  # a file that is gone is the spool's fault, not the peer's
-        try:
-            changed = write_copy(work, source, copy, self._modifier)
-            return sender.store(copy if changed else source)
-        finally:
-            copy.unlink(missing_ok=True)
-
-    def _record(self, work: DeliveryWork, answer: Answer) -> None:
-        accepted = answer.status in self._destination.accepted_warnings
-        if status.is_success(answer.status) or accepted:
-            with self._database.session() as session:
-                succeeded(session, work.delivery_id, answer.status, utc_now(), answer.comment)
-            return
-        said = f"{status.meaning(answer.status)} {answer.comment}".strip()
-        if status.is_warning(answer.status):
-            # The instance is stored there; to send it again would bring the same warning.
-            with self._database.session() as session:
-                failed(session, work.delivery_id, answer.status, said, utc_now())
-            return
-        self._postpone(work, answer.status, said)
-
-    def _postpone(self, work: DeliveryWork, code: int | None, comment: str) -> Literal[False]:
-        """Note why this instance did not arrive, and when it is tried again."""
-        pause = pause_s(self._destination.retry, work.attempts + 1)
-        log.warning(
-            "instance not delivered; it is tried again",
-            destination=self._destination.name,
-            sop_instance_uid=work.sop_instance_uid,
-            reason=comment,
-            pause_s=round(pause, 1),
-        )
+        if self._hold().paused_at is not None:
+            return _POLL_S
         now = utc_now()
-        with self._database.session() as session:
-            postponed(session, work.delivery_id, code, comment, now + timedelta(seconds=pause), now)
-        return False
+        # Nothing is put off for longer than this: what seems to be, a clock that was set back has put there.
+        latest = now + timedelta(seconds=self._destination.retry.maximum_s)
+        with self._database.reading() as session:
+            work = due(
+                session, self._destination.name, now, _BATCH * self._destination.concurrency, latest=latest
+            )
+        if not work:
+            return _POLL_S
+        endings = self._deliver(work, stop)
+        broke = [each for each in endings if each.broke]
+        if not broke:
+            self._down = 0
+            return 0.0
+        self._down = 1 if any(each.answered for each in endings) else self._down + 1
+        asked_for = max(each.pause_s for each in broke)
+        return max(asked_for, pause_s(self._destination.retry, self._down))
 
-    def _given_up(self, work: DeliveryWork) -> bool:
-        """Fail what is older than the destination's maximum age."""
-        age_s = (utc_now() - work.armed_at).total_seconds()
-        if age_s <= self._destination.retry.maximum_age_s:
-            return False
-        reason = (
-            f"not delivered within {self._destination.retry.maximum_age_s:g} s; bodytag resend tries again"
-        )
-        log.error(
-            "delivery failed", destination=self._destination.name, sop_instance_uid=work.sop_instance_uid
-        )
-        with self._database.session() as session:
-            failed(session, work.delivery_id, None, reason, utc_now())
-        return True
+    def _deliver(self, work: Sequence[DeliveryWork], stop: threading.Event) -> list[Ending]:
+        """Share the work out among as many connections as the destination may have."""
+        size = -(-len(work) // self._destination.concurrency)
+        parts = [work[start : start + size] for start in range(0, len(work), size)]
+        if len(parts) == 1:
+            return [self._courier.deliver(work, stop)]
+        with ThreadPoolExecutor(len(parts), "courier") as threads:
+            return list(threads.map(lambda part: self._courier.deliver(part, stop), parts))
 
+    def _rest(self, pause: float, stop: threading.Event) -> None:
+        """Leave the destination alone, until the time is over or an admin says something of it."""
+        ends_at = time.monotonic() + pause
+        before = self._held.changed_at
+        while not stop.is_set() and time.monotonic() < ends_at:
+            if stop.wait(min(_POLL_S, max(0.0, ends_at - time.monotonic()))):
+                return
+            if self._hold().changed_at != before:
+                self._down = 0
+                return
 
-def _context(work: DeliveryWork) -> Context:
-    return work.sop_class_uid, work.transfer_syntax_uid
+    def _paused(self) -> bool:
+        """Tell whether an admin holds the destination back, as far as was known a moment ago."""
+        if time.monotonic() - self._asked_at > _POLL_S:
+            self._hold()
+        return self._held.paused_at is not None
 
-
-def _contexts(work: Iterable[DeliveryWork]) -> frozenset[Context]:
-    """The contexts of the work, in its order, as many as one association can propose."""
-    distinct = dict.fromkeys(_context(each) for each in work)
-    return frozenset(list(distinct)[:MAXIMUM_CONTEXTS])
+    def _hold(self) -> Hold:
+        with self._database.reading() as session:
+            self._held = hold(session, self._destination.name)
+        self._asked_at = time.monotonic()
+        return self._held

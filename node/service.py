@@ -13,7 +13,6 @@ from db.session import Database, migrate, open_migrated
 from node.clock import utc_now
 from node.coercion import KEEP
 from node.config import Config
-from node.config_destinations import DicomDestination
 from node.dispatch import Dispatcher
 from node.forward import Forwarder
 from node.intake import Arrival
@@ -44,7 +43,6 @@ class Node:
         self._forwarders = [
             Forwarder(destination, config.receive.ae_title, database, spool, modifier)
             for destination in config.destinations
-            if isinstance(destination, DicomDestination)
         ]
         self._dispatcher = Dispatcher(config, database, routes, self._wake_forwarders)
         self._tracker = Tracker(config.series, spool, database, routes, self._registered)

@@ -22,7 +22,8 @@ import yaml
 from db.queries import Filters, ImageRow, SeriesRow, image_rows, series_rows
 from db.session import open_database
 from node.config import Config, load
-from node.scu import Peer, PeerError, echo
+from node.scu import Peer, echo
+from node.transport import PeerError
 
 _PAUSE = threading.Event()
 DEADLINE_S = 120.0

@@ -21,7 +21,8 @@ from node.coercion import WRITE
 from node.config_destinations import DicomDestination
 from node.forward import Forwarder
 from node.relabel import Modifier, write_copy
-from node.scu import Peer, PeerError, connect
+from node.scu import Peer, connect
+from node.transport import PeerError
 from rules.decide import decide
 from rules.verdict import Evidence
 from tests.bench.measure import Run, Sample, Table, Watch, interleaved, own

@@ -1,0 +1,55 @@
+"""TLS towards destinations, as BCP 195 (RFC 9325) wants it; certificates are read anew each time."""
+
+import ssl
+from typing import Any, Final
+
+from node.config_destinations import Tls
+from node.transport import PeerError
+
+CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
+"""For TLS 1.2: forward secrecy and authenticated encryption only; those of TLS 1.3 all have both."""
+
+
+class NotingContext(ssl.SSLContext):
+    """A context that remembers why a handshake failed, for those that only learn that it did."""
+
+    said: str = ""
+
+    def wrap_socket(self, *arguments: Any, **options: Any) -> ssl.SSLSocket:
+        """Shake hands; what goes wrong is kept in `said` and raised."""
+        try:
+            return super().wrap_socket(*arguments, **options)
+        except (OSError, ValueError) as error:
+            self.said = reason(error)
+            raise
+
+
+def client_context(tls: Tls) -> NotingContext:
+    """Make the context for one connection; raises PeerError where a certificate or key cannot be used."""
+    context = NotingContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(CIPHERS)
+    context.check_hostname = tls.check_name
+    try:
+        if tls.ca is None:
+            context.load_default_certs()
+        else:
+            context.load_verify_locations(tls.ca)
+        if tls.certificate is not None:
+            context.load_cert_chain(tls.certificate, tls.key, password=_no_password)
+    except (OSError, ValueError) as error:
+        raise PeerError(f"the certificates of tls cannot be used: {reason(error)}") from error
+    return context
+
+
+def reason(error: Exception) -> str:
+    """Say in a few words why TLS failed."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"certificate refused: {error.verify_message}"
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return str(error.reason).lower().replace("_", " ")
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _no_password() -> str:
+    raise ValueError("the key is encrypted; the node reads keys without a password")
