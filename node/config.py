@@ -2,7 +2,6 @@
 
 import os
 import re
-from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -11,8 +10,9 @@ from pydantic import ByteSize, Field, ValidationError, ValidationInfo, field_val
 
 from model.classify import SHIPPED as SHIPPED_WEIGHTS
 from node.config_destinations import AnyDestination, Destination
+from node.config_receive import Receive
 from node.config_site import SiteRuleSection
-from node.config_types import AeTitle, ConfigPath, Network, Port, Seconds, Section, Share, resolved
+from node.config_types import ConfigPath, Seconds, Section, Share, resolved
 from node.config_web import Web
 from rules.decide import check as check_rules
 
@@ -22,37 +22,6 @@ _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 class ConfigError(ValueError):
     """The configuration cannot be used; the message names the file, the key's path and the reason."""
-
-
-class Caller(Section):
-    """A requestor that may send: its AE title and, if given, the addresses it may come from."""
-
-    ae_title: AeTitle
-    hosts: tuple[Network, ...] = ()
-
-    def admits(self, ae_title: str, address: str) -> bool:
-        """Tell whether an association of this calling AE title and peer address is this caller's."""
-        if ae_title != self.ae_title:
-            return False
-        peer = ip_address(address)
-        if isinstance(peer, IPv6Address) and peer.ipv4_mapped is not None:
-            peer = peer.ipv4_mapped  # how IPv4 peers appear to a socket that listens on ::
-        return not self.hosts or any(peer in ip_network(host) for host in self.hosts)
-
-
-class Receive(Section):
-    """The node as association acceptor."""
-
-    ae_title: AeTitle = "BODYTAG"
-    host: str = "0.0.0.0"  # noqa: S104 - a node in a hospital listens on all of its addresses
-    port: Port = 11112
-    callers: tuple[Caller, ...] = ()
-    promiscuous: bool = False
-    maximum_associations: Annotated[int, Field(ge=1)] = 100
-    maximum_pdu_bytes: Annotated[int, Field(ge=4096, le=1048576)] = 131072
-    association_timeout_s: Seconds = 15
-    idle_timeout_s: Seconds = 300
-    maximum_inflated_bytes: ByteSize = ByteSize(512 * 1024**2)
 
 
 class SpoolSection(Section):
@@ -115,6 +84,12 @@ class DatabaseSection(Section):
         return value
 
 
+class Audit(Section):
+    """Where the node writes who sent what to whom and who changed what; null: nowhere."""
+
+    file: ConfigPath | None = Field(default=Path("audit.jsonl"), validate_default=True)
+
+
 class Log(Section):
     """What the node writes to standard error."""
 
@@ -136,6 +111,7 @@ class Config(Section):
     destinations: tuple[AnyDestination, ...] = ()
     forward_to: tuple[str, ...] | None = None
     database: DatabaseSection = Field(default_factory=DatabaseSection)
+    audit: Audit = Field(default_factory=Audit)
     log: Log = Log()
 
     @field_validator("rules")
@@ -212,7 +188,7 @@ def load(path: Path) -> Config:
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: must hold keys and values, not a {type(raw).__name__}")
     # Sections left out are validated, too, so that their default paths count from the file's folder.
-    raw = {"spool": {}, "database": {}} | raw
+    raw = {"spool": {}, "database": {}, "audit": {}} | raw
     try:
         return Config.model_validate(
             _with_environment(raw, str(path), ""), context={"folder": path.resolve().parent}

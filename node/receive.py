@@ -1,18 +1,24 @@
 """The receiver: storage and verification SCP. Success means safe: it is answered after the fsync."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable
-from typing import Final
+from dataclasses import dataclass, field
 
 import structlog
 from pydicom import config as pydicom_config
 from pydicom.dataset import Dataset
 from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
+from pynetdicom.association import Association
 from pynetdicom.sop_class import Verification
-from pynetdicom.transport import ThreadedAssociationServer
 
-from node.config import Receive
+from node.audit import INSTANCES_TRANSFERRED, Alerts, Trail
+from node.certificates import Certificates
+from node.config_receive import Receive
+from node.door import Admission, Door, listen
+from node.guard import Memory
 from node.intake import Arrival, Offer, take_in
+from node.lobby import Lobby
 from node.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from node.scu import no_delay
 from node.spool import SeriesKey, Spool
@@ -20,14 +26,19 @@ from node.status import CANNOT_UNDERSTAND, ERROR_COMMENT_CHARACTERS, SUCCESS, Re
 
 log = structlog.get_logger()
 
-_REJECTED_CALLING_AE: Final = (0x01, 0x01, 0x03)
-"""A-ASSOCIATE-RJ: permanent, service user, calling AE title not recognised (PS3.8 Table 9-21)."""
-
 # Every storage SOP class, private and unknown ones too, in the transfer syntax proposed first.
 _config.UNRESTRICTED_STORAGE_SERVICE = True
 
 # The node judges UIDs itself and answers with a status; a warning for each bad value is no use to anybody.
 pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE
+
+
+@dataclass(slots=True)
+class _Received:
+    """What came over one association so far: instances by series, and how many were refused."""
+
+    stored: Counter[SeriesKey] = field(default_factory=Counter)
+    refused: int = 0
 
 
 class Receiver:
@@ -39,17 +50,39 @@ class Receiver:
         spool: Spool,
         arrived: Callable[[Arrival], None],
         released: Callable[[frozenset[SeriesKey]], None],
+        trail: Trail | None = None,
     ) -> None:
         self._config = config
+        self._trail = trail or Trail(None)
         self._spool = spool
         self._arrived = arrived
         self._released = released
-        self._open: dict[int, set[SeriesKey]] = {}
+        self._open: dict[int, _Received] = {}
         self._lock = threading.Lock()
-        self._server: ThreadedAssociationServer | None = None
+        self._doors: list[Door] = []
 
     def start(self) -> None:
-        """Listen; raises OSError when the address is taken."""
+        """Listen; raises OSError when an address is taken or a certificate cannot be used."""
+        config = self._config
+        certificates = None if config.tls.port is None else Certificates(config.tls)
+        admission = Admission(
+            config,
+            Lobby(config.maximum_waiting, config.maximum_associations_per_peer),
+            Memory(int(config.maximum_memory_bytes)),
+            Alerts(self._trail),
+            self._departed,
+        )
+        ae = self._application_entity()
+        self._doors.append(listen(ae, (config.host, config.port), self._handlers(), admission, None))
+        if config.tls.port is not None:
+            address = (config.tls.host, config.tls.port)
+            self._doors.append(listen(ae, address, self._handlers(), admission, certificates))
+            log.info("listening with TLS", host=config.tls.host, port=self.tls_port)
+        if config.promiscuous:
+            log.warning("promiscuous: instances are taken from anybody; list receive.callers instead")
+        log.info("listening", ae_title=config.ae_title, host=config.host, port=self.port)
+
+    def _application_entity(self) -> AE:
         config = self._config
         ae = AE(ae_title=config.ae_title)
         ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
@@ -60,47 +93,35 @@ class Receiver:
         ae.maximum_associations = config.maximum_associations
         ae.maximum_pdu_size = config.maximum_pdu_bytes
         ae.acse_timeout = config.association_timeout_s
-        ae.network_timeout = config.idle_timeout_s
-        handlers = [
+        ae.network_timeout = None  # node/guard.py has the deadlines
+        return ae
+
+    def _handlers(self) -> list[evt.EventHandlerType]:
+        return [
             (evt.EVT_CONN_OPEN, no_delay),
-            (evt.EVT_REQUESTED, self._on_requested),
             (evt.EVT_C_ECHO, _on_echo),
             (evt.EVT_C_STORE, self._on_store),
             (evt.EVT_RELEASED, self._on_end, [True]),
             (evt.EVT_ABORTED, self._on_end, [False]),
             (evt.EVT_CONN_CLOSE, self._on_end, [False]),
         ]
-        server = ae.start_server((config.host, config.port), block=False, evt_handlers=handlers)
-        assert isinstance(server, ThreadedAssociationServer)  # noqa: S101 - what block=False returns
-        self._server = server
-        if config.promiscuous:
-            log.warning("promiscuous: instances are taken from anybody; list receive.callers instead")
-        log.info("listening", ae_title=config.ae_title, host=config.host, port=self.port)
 
     @property
     def port(self) -> int:
         """The port that is listened on; of use where the configuration says 0."""
-        assert self._server is not None  # noqa: S101 - asked only after start
-        return int(self._server.socket.getsockname()[1])
+        return int(self._doors[0].socket.getsockname()[1])
+
+    @property
+    def tls_port(self) -> int:
+        """The same of the port that speaks TLS."""
+        return int(self._doors[1].socket.getsockname()[1])
 
     def stop(self) -> None:
         """Stop listening and abort the associations that are still open."""
-        if self._server is not None:
-            self._server.shutdown()
-            for association in self._server.active_associations:
+        for door in self._doors:
+            door.shutdown()
+            for association in door.active_associations:
                 association.abort()
-
-    def _on_requested(self, event: evt.Event) -> None:
-        """Reject a requestor that is in nobody's list (PS3.8 section 9.3.4)."""
-        if self._config.promiscuous:
-            return
-        title = str(event.assoc.requestor.primitive.calling_ae_title).strip()
-        address = str(event.assoc.requestor.address)
-        if any(caller.admits(title, address) for caller in self._config.callers):
-            return
-        log.warning("association rejected: unknown caller", calling_ae_title=title, address=address)
-        event.assoc.acse.send_reject(*_REJECTED_CALLING_AE)
-        event.assoc.kill()
 
     def _on_store(self, event: evt.Event) -> int | Dataset:
         """Answer a C-STORE request (PS3.4 Annex B)."""
@@ -112,7 +133,7 @@ class Receiver:
             log.exception("an instance could not be stored")
             return self._refused(event, Rejection(CANNOT_UNDERSTAND, "the node failed; see its log"))
         with self._lock:
-            self._open.setdefault(id(event.assoc), set()).add(arrival.stored.key)
+            self._open.setdefault(id(event.assoc), _Received()).stored[arrival.stored.key] += 1
         if not arrival.stored.duplicate:
             self._arrived(arrival)
         return SUCCESS
@@ -132,6 +153,8 @@ class Receiver:
         )
 
     def _refused(self, event: evt.Event, rejection: Rejection) -> Dataset:
+        with self._lock:
+            self._open.setdefault(id(event.assoc), _Received()).refused += 1
         log.warning(
             "instance refused",
             status=f"0x{rejection.status:04X}",
@@ -144,10 +167,42 @@ class Receiver:
         return answer
 
     def _on_end(self, event: evt.Event, properly: bool) -> None:
+        self._end(event.assoc, properly)
+
+    def _departed(self, association: Association) -> None:
+        """Note the end of an association of which no event told."""
+        self._end(association, properly=False)
+
+    def _end(self, association: Association, properly: bool) -> None:
         with self._lock:
-            keys = self._open.pop(id(event.assoc), None)
-        if keys and properly:
-            self._released(frozenset(keys))
+            received = self._open.pop(id(association), None)
+        if received is None:
+            return
+        self._note(association, received)
+        if received.stored and properly:
+            self._released(frozenset(received.stored))
+
+    def _note(self, association: Association, received: _Received) -> None:
+        """Write into the audit trail what came over an association, one line for each study."""
+        source = {
+            "ae_title": str(association.requestor.ae_title).strip(),
+            "address": str(association.requestor.address),
+        }
+        refused = received.refused
+        studies: list[str | None] = [*sorted({key.study_instance_uid for key in received.stored})]
+        for study in studies or [None]:
+            of_study = {key: n for key, n in received.stored.items() if key.study_instance_uid == study}
+            self._trail.note(
+                INSTANCES_TRANSFERRED,
+                succeeded=not refused,
+                source=source,
+                destination={"ae_title": self._config.ae_title},
+                study=study,
+                series=sorted(key.series_instance_uid for key in of_study),
+                instances=sum(of_study.values()),
+                refused=refused,
+            )
+            refused = 0  # told once: a refused instance belongs to no study that can be trusted
 
 
 def _on_echo(_event: evt.Event) -> int:

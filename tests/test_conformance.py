@@ -17,8 +17,9 @@ from model.regions import REGIONS, Region
 from node import status
 from node.anatomy import SIDES
 from node.coercion import NEW_SERIES, RELABELLED_MODALITIES, WRITE
-from node.config import Receive, Relabel, Series
+from node.config import Relabel, Series
 from node.config_destinations import DicomDestination, FolderDestination, Retry, Tls, WebDestination
+from node.config_receive import Receive
 from node.derived import DERIVATION
 from node.encoded import MAXIMUM_DEPTH, name
 from node.part10 import IMPLEMENTATION_CLASS_UID

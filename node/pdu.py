@@ -1,0 +1,185 @@
+"""PDUs as they come from the wire: checked for type, length and structure before anything is made of them.
+
+pynetdicom takes the length that a header announces, and objects to nothing until a PDU is decoded. Here each
+is held against limits first, and the messages within P-DATA are followed. Source: PS3.8 9.3, PS3.7 6.3.1, E.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+ASSOCIATE_RQ: Final = 0x01
+P_DATA_TF: Final = 0x04
+RELEASE_RQ: Final = 0x05
+ABORT: Final = 0x07
+
+HEADER_BYTES: Final = 6
+MAXIMUM_REQUEST_BYTES: Final = 1 << 20
+"""An A-ASSOCIATE-RQ of 128 contexts, each with fifty transfer syntaxes, has a fifth of it."""
+
+_CONTROL_BYTES: Final = 4
+"""A-RELEASE and A-ABORT have four bytes after the header (PS3.8 Tables 9-24 to 9-26)."""
+
+_LEAST_DATA_BYTES: Final = 6
+"""One presentation data value: its length, context, and message control header (PS3.8 Table 9-23)."""
+
+_MAXIMUM_ITEMS: Final = 128 * 64
+_MAXIMUM_CONTEXTS: Final = 128
+_MAXIMUM_COMMAND_BYTES: Final = 65536
+_CONTEXT, _USER_INFORMATION = 0x20, 0x50
+_ITEM_START: Final = {_CONTEXT: 4, _USER_INFORMATION: 0}
+"""Items that hold items, and after how many bytes these begin (PS3.8 Tables 9-13, 9-16)."""
+
+COMMAND_FIELD, DATA_SET_TYPE, NO_DATA_SET = 0x0100, 0x0800, 0x0101
+_COMMANDS: Final = frozenset(
+    (0x0001, 0x0010, 0x0020, 0x0021, 0x0030, 0x0FFF, 0x0100, 0x0110, 0x0120, 0x0130, 0x0140, 0x0150)
+)
+"""Command Fields of the requests (PS3.7 Table E.1-1); responses have 0x8000 added."""
+
+_NUMBERS: Final = frozenset((COMMAND_FIELD, 0x0110, 0x0120, 0x0700, DATA_SET_TYPE, 0x0900, 0x0903, 0x1031))
+"""Command elements of VR US that are read: two bytes, or none where they say nothing."""
+
+
+class Forbidden(ValueError):  # noqa: N818 - what came must not go on; the peer is cut off
+    """What came is not allowed; the message is one sentence without anything of its content."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Who asks for an association: AE titles without padding, and the encoded A-ASSOCIATE-RQ."""
+
+    calling_ae_title: str
+    called_ae_title: str
+    pdu: bytes
+
+
+def length_of(header: bytes, maximum_pdu_bytes: int, associated: bool) -> int:
+    """Return how many bytes follow a header; raises Forbidden where the PDU has no place or is too long."""
+    kind, length = struct.unpack(">BxL", header)
+    if not associated:
+        if kind != ASSOCIATE_RQ:
+            raise Forbidden(f"a PDU of type 0x{kind:02X} before an association request")
+        if length > MAXIMUM_REQUEST_BYTES:
+            raise Forbidden(f"an association request of {length} bytes")
+        return int(length)
+    if kind not in (P_DATA_TF, RELEASE_RQ, ABORT):
+        raise Forbidden(f"a PDU of type 0x{kind:02X} within an association")
+    fits = _LEAST_DATA_BYTES <= length <= maximum_pdu_bytes if kind == P_DATA_TF else length == _CONTROL_BYTES
+    if not fits:
+        raise Forbidden(f"a PDU of type 0x{kind:02X} with {length} bytes")
+    return int(length)
+
+
+def request(pdu: bytes) -> Request:
+    """Check an A-ASSOCIATE-RQ (PS3.8 Table 9-11); raises Forbidden where it is none or has too many items."""
+    if len(pdu) < 74:
+        raise Forbidden("an association request that is too short")
+    items = contexts = 0
+    for kind, start, end in _items(pdu, 74, len(pdu)):
+        contexts += kind == _CONTEXT
+        inner = _ITEM_START.get(kind)
+        items += 1 if inner is None else 1 + sum(1 for _ in _items(pdu, start + inner, end))
+        if items > _MAXIMUM_ITEMS or contexts > _MAXIMUM_CONTEXTS:
+            raise Forbidden("an association request with too many items")
+    return Request(_title(pdu[26:42]), _title(pdu[10:26]), pdu)
+
+
+class Messages:
+    """Follows the DIMSE messages in the P-DATA of one association."""
+
+    def __init__(self, maximum_bytes: int) -> None:
+        self._maximum_bytes = maximum_bytes
+        self._command = bytearray()
+        self._in_data_set = False
+        self.bytes = 0
+        """Of the message that is under way; 0 between messages."""
+
+    @property
+    def open(self) -> bool:
+        """Tell whether a message has begun and not ended."""
+        return self.bytes > 0
+
+    def feed(self, body: memoryview) -> int:
+        """Take the body of one P-DATA-TF; return how many messages ended in it.
+
+        Raises Forbidden where it is no sequence of presentation data values (PS3.8 E), a command is none or
+        too long, parts come out of order, or the message grows beyond the limit.
+        """
+        ended = 0
+        offset = 0
+        while offset < len(body):
+            if offset + 4 > len(body):
+                raise Forbidden("a presentation data value that is cut off")
+            (length,) = struct.unpack_from(">L", body, offset)
+            if length < 2 or offset + 4 + length > len(body):
+                raise Forbidden("a presentation data value of a wrong length")
+            ended += self._value(body[offset + 5 : offset + 4 + length])
+            offset += 4 + length
+        return ended
+
+    def _value(self, value: memoryview) -> bool:
+        """Take one value, its message control header first; tell whether it ends a message."""
+        is_command, is_last = value[0] & 1, value[0] & 2
+        self.bytes += len(value)
+        if self.bytes > self._maximum_bytes:
+            raise Forbidden(f"a message of more than {self._maximum_bytes} bytes")
+        if bool(is_command) == self._in_data_set:
+            raise Forbidden("parts of a message out of order")
+        if is_command:
+            self._command += value[1:]
+            if len(self._command) > _MAXIMUM_COMMAND_BYTES:
+                raise Forbidden(f"a command of more than {_MAXIMUM_COMMAND_BYTES} bytes")
+        if not is_last:
+            return False
+        if is_command and has_data_set(bytes(self._command)):
+            self._in_data_set = True
+            return False
+        self._command.clear()
+        self._in_data_set = False
+        self.bytes = 0
+        return True
+
+
+def has_data_set(command: bytes) -> bool:
+    """Tell whether a data set follows a command (PS3.7 6.3.1, E.1); raises Forbidden where it is none."""
+    found: dict[int, bytes] = {}
+    offset = 0
+    while offset < len(command):
+        if offset + 8 > len(command):
+            raise Forbidden("a command that is cut off")
+        group, element, length = struct.unpack_from("<HHL", command, offset)
+        if group != 0 or offset + 8 + length > len(command):
+            raise Forbidden("a command with an element that has no place in it")
+        if element in _NUMBERS and length not in (0, 2):
+            raise Forbidden("a command with a number of a wrong length")
+        found[element] = command[offset + 8 : offset + 8 + length]
+        offset += 8 + length
+    if not (found.get(COMMAND_FIELD) and found.get(DATA_SET_TYPE)):
+        raise Forbidden("a command without its field or its data set type")
+    field = int.from_bytes(found[COMMAND_FIELD], "little")
+    if field & 0x7FFF not in _COMMANDS:
+        raise Forbidden(f"an unknown command 0x{field:04X}")
+    return int.from_bytes(found[DATA_SET_TYPE], "little") != NO_DATA_SET
+
+
+def _items(pdu: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Walk items: type, where the value begins, where it ends."""
+    while start < end:
+        if start + 4 > end:
+            raise Forbidden("an association request with an item that is cut off")
+        kind, length = struct.unpack_from(">BxH", pdu, start)
+        if start + 4 + length > end:
+            raise Forbidden("an association request with an item beyond its end")
+        yield kind, start + 4, start + 4 + length
+        start += 4 + length
+
+
+def _title(padded: bytes) -> str:
+    try:
+        title = padded.decode("ascii").strip(" \0")
+    except UnicodeDecodeError as error:
+        raise Forbidden("an association request with an AE title that is no text") from error
+    if not title or not title.isprintable():
+        raise Forbidden("an association request with an AE title that is no text")
+    return title
