@@ -21,7 +21,7 @@ from rules.doubt import accepted, fit_maximum_energy
 
 if TYPE_CHECKING:
     from model.training.report import Incoming
-    from model.training.session import Begin
+    from model.training.session import Begin, Request
 
 CACHE: Final = Path("build/predictions")
 TRAINING: Final = ("jinja2", "matplotlib")
@@ -50,6 +50,10 @@ PartOption = Annotated[
     list[str] | None,
     typer.Option("--part", help="evaluation, validation, source:NAME or anatomy:NAME; default: what fits"),
 ]
+FolderOption = Annotated[
+    Path | None, typer.Option(help="your own folder of DICOM files, scored instead of the data folder")
+]
+LabelsOption = Annotated[Path | None, typer.Option(help="its labels: a CSV of regions in patient mm")]
 ExperimentsOption = Annotated[Path | None, typer.Option(help="a folder of runs, one row of a table for each")]
 AgainstOption = Annotated[
     str | None, typer.Option(help="a stage (network, paper, order ...): the others beside it, paired")
@@ -67,6 +71,8 @@ def evaluate(
     card: CardOption = None,
     data: DataOption = Path("../shared/data"),
     part: PartOption = None,
+    folder: FolderOption = None,
+    labels: LabelsOption = None,
     experiments: ExperimentsOption = None,
     reference: ReferenceOption = None,
     against: AgainstOption = None,
@@ -78,26 +84,38 @@ def evaluate(
         if experiments is not None:
             print(_experiments(modality, experiments, reference, data, out, card, cache, as_json))
         else:
-            path = weights or _weights(config, modality)
-            if against is not None:
-                print(_ladder(path, data, tuple(part or ()), against, card, cache))
-                return
-            print(_report(path, data, compare, tuple(part or ()), out, card, cache, as_json))
+            from model.training.session import Request
+
+            path, own = weights or _weights(config, modality), _own(folder, labels, card)
+            request = Request(path, data, compare, tuple(part or ()), cache, own)
+            print(
+                _report(request, out, card, as_json) if against is None else _ladder(request, against, card)
+            )
 
 
-def _report(
-    path: Path, data: Path, before: Path | None, names: tuple[str, ...],
-    out: Path | None, card: Path | None, cache: Path, as_json: bool,
-) -> str:  # fmt: skip
+def _own(folder: Path | None, labels: Path | None, card: Path | None) -> tuple[Path, Path] | None:
+    """Return the user's own folder and its labels; neither goes without the other."""
+    if folder is None and labels is None:
+        return None
+    if folder is None or labels is None:
+        fail("--folder and --labels belong together")
+    if card is not None:
+        fail("--card: the model card holds figures of the data folder alone; leave it out with --folder")
+    return folder, labels
+
+
+def _report(request: "Request", out: Path | None, card: Path | None, as_json: bool) -> str:
+    """Return the figures of a request, as tables or JSON; write page and card where asked."""
     from model.training import card as cards
     from model.training import page, report, session
     from node.judging import stages
 
+    data = request.data
     with _progress() as begin:
-        request = session.Request(path, data, before, names, cache)
         found = session.evaluate(request, stages(), begin, fit_maximum_energy)
         minimum = Config.standalone().classify.minimum_confidence
-        incoming = _incoming(found.network.modality, path, data, begin)
+        mine = request.own is not None
+        incoming = () if mine else _incoming(found.network.modality, request.weights, data, begin)
         made = session.report(found, VERSION, minimum, incoming)
         text = report.to_json(made).decode()
         if out is not None:
@@ -111,16 +129,13 @@ def _report(
     return "\n\n".join([cards.tables(made), *changes])
 
 
-def _ladder(
-    path: Path, data: Path, names: tuple[str, ...], against: str, card: Path | None, cache: Path
-) -> str:
+def _ladder(request: "Request", against: str, card: Path | None) -> str:
     """Return every stage of each part beside one of them, paired; it needs no calibration anew."""
     from model.training import card as cards
     from model.training import ladder, left_out, session
     from node.judging import stages
 
     with _progress() as begin:
-        request = session.Request(path, data, None, names, cache)
         found = session.evaluate(request, stages(), begin, fit_maximum_energy)
     omitted = session.choice_of(found.network.weights.card.get("training")).omitted
     parts = []
@@ -187,6 +202,7 @@ def _incoming(modality: str, path: Path, data: Path, begin: "Begin") -> "tuple[I
 def _as_sentences() -> Iterator[None]:
     """Turn what training's code raises over settings, or its absence, into one sentence."""
     from model.training.cases import EvaluationError
+    from model.training.labels import FolderError
     from model.training.run import RunError
 
     try:
@@ -195,7 +211,7 @@ def _as_sentences() -> Iterator[None]:
         if error.name not in TRAINING:
             raise
         fail(f"{error.name} is not installed; evaluating needs pip install 'bodytag[train]'")
-    except (EvaluationError, RunError) as error:
+    except (EvaluationError, FolderError, RunError) as error:
         fail(str(error))
 
 

@@ -6,7 +6,7 @@ whole series. Images whose height is not known each are a series of their own.
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from model.read import Image
 from model.regions import CLASSES
+from model.training import folder as folders
+from model.training import tags
 from model.training.bodies import FILES
 from model.training.confounders import factors
 from model.training.data import Row, Stack, load, read_manifest, true_subject, usable
@@ -26,6 +28,7 @@ VALIDATION: Final = "validation"
 EVALUATION: Final = "evaluation"
 ANATOMY: Final = "anatomy"
 SOURCE: Final = "source:"
+FOLDER: Final = "folder:"
 TITLES: Final = {
     EVALUATION: "Evaluation: sources never trained on",
     VALIDATION: "Validation: other subjects of the training sources",
@@ -138,6 +141,29 @@ def left_out(data: Path, modality: str, source: str, split: Split, choice: Choic
     if dropped:
         note += f" {dropped} of its subjects occur in other training sources and are left out here."
     return Part(f"{SOURCE}{source}", f"Left-out source {source}", real(data, kept, modality), note)
+
+
+def own(folder: Path, table: Path, modality: str, training: object) -> Part:
+    """Return the labelled series of a user's own folder, with what their attributes tell as factors.
+
+    `training` is the record of the weights: of a folder that they were trained on, the subjects kept for
+    validation alone are scored. Raises FolderError over the labels, EvaluationError where nothing is left.
+    """
+    found = [series for series in folders.scan(folder, table, modality) if series.labelled]
+    record = training if isinstance(training, Mapping) else {}
+    note = "Temperature and threshold of doubt are those of the weights' card."
+    if folder.name in record.get("config", {}).get("folders", ()):
+        kept = folders.divide(found).validation
+        found = [series for series in found if series.subject in kept]
+        note += " These weights were trained on a folder of this name: only the subjects kept from it count."
+    cases = tuple(
+        replace(case, factors={**case.factors, **tags.factors(series.headers[0].path, modality)})
+        for series in found
+        for case in _cases(folders.load(series), CLASSES[modality])
+    )
+    if not cases:
+        raise EvaluationError(f"no series in {folder} has a label and a subject that was not trained on")
+    return Part(f"{FOLDER}{folder.name}", f"Own folder {folder.name}", cases, note)
 
 
 def real(data: Path, rows: list[Row], modality: str) -> tuple[Case, ...]:

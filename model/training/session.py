@@ -10,7 +10,7 @@ from model.training import pictures, provenance, split
 from model.training.bodies import FILES
 from model.training.card import comparison as comparison_table
 from model.training.card import insert, plain, tables
-from model.training.cases import ANATOMY, EVALUATION, SOURCE, VALIDATION, Part, part
+from model.training.cases import ANATOMY, EVALUATION, SOURCE, VALIDATION, Part, own, part
 from model.training.cases import pictures as drawn
 from model.training.evaluate import FitEnergy, Judged, calibrate, compared, judge, score
 from model.training.page import Pictures
@@ -29,13 +29,17 @@ Begin = Callable[[str, int], Callable[[], None]]
 
 @dataclass(frozen=True)
 class Request:
-    """What to evaluate. `names` are parts; none means those that the weights' training calls for."""
+    """What to evaluate. `names` are parts; none means those that the weights' training calls for.
+
+    `own` are a user's own folder and its labels: then these alone are scored, and `data` is not read.
+    """
 
     weights: Path
     data: Path
     before: Path | None = None
     names: tuple[str, ...] = ()
     cache: Path | None = None
+    own: tuple[Path, Path] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +77,7 @@ def evaluate(
 ) -> Evaluated:
     """Calibrate the weights and ask every stage of every part; likewise for the weights before."""
     network = Network(request.weights, request.cache)
-    choice, divided = choice_of(network.weights.card.get("training")), split.read()
-    wanted = request.names or parts_of(choice)
-    parts = {name: part(request.data, network.modality, name, divided, choice)
-             for name in dict.fromkeys((VALIDATION, *wanted))}  # fmt: skip
+    wanted, parts = _parts(request, network)
     before = None if request.before is None else Network(request.before, request.cache)
     judged: list[dict[str, tuple[Judged, ...]]] = [{}, {}]
     for place, one in enumerate((network, before)):
@@ -84,9 +85,22 @@ def evaluate(
             continue
         for name, each in parts.items():
             one.logits(each, begin(f"{one.name}: {name}", each.count))
-        calibrate(one, parts[VALIDATION], fit_energy)
+        if VALIDATION in parts:
+            calibrate(one, parts[VALIDATION], fit_energy)
         judged[place] = {name: judge(one, each, stages) for name, each in parts.items() if name in wanted}
     return Evaluated(network, parts, judged[0], before, judged[1])
+
+
+def _parts(request: Request, network: Network) -> tuple[tuple[str, ...], dict[str, Part]]:
+    """Return the names of the parts to score, and these parts with the one to calibrate on."""
+    training = network.weights.card.get("training")
+    if request.own is not None:
+        mine = own(*request.own, network.modality, training)
+        return (mine.name,), {mine.name: mine}
+    choice, divided = choice_of(training), split.read()
+    wanted = request.names or parts_of(choice)
+    names = dict.fromkeys((VALIDATION, *wanted))
+    return wanted, {name: part(request.data, network.modality, name, divided, choice) for name in names}
 
 
 def report(

@@ -12,6 +12,7 @@ from model.weights_file import file_digest
 from node.baseline import telling
 from node.cli import app
 from node.judging import ruled, stages
+from tests.builders import Recipe, write
 from tests.model.evaluation import data_folder, weights
 
 
@@ -108,6 +109,9 @@ def test_a_runs_file_stands_for_its_weights(folder: Path) -> None:
         (("--weights", "nowhere.npz"), "nowhere"),
         (("--experiments", "data"), "there are no weights for CT"),
         (("--modality", "MR"), "no manifest"),
+        (("--folder", "data"), "--folder and --labels belong together"),
+        (("--folder", "data", "--labels", "x.csv", "--card", "c.md"), "--card: the model card holds figures"),
+        (("--folder", "data", "--labels", "x.csv"), "x.csv"),
     ],
 )
 def test_what_cannot_be_done_is_a_sentence(folder: Path, arguments: tuple[str, ...], sentence: str) -> None:
@@ -117,6 +121,28 @@ def test_what_cannot_be_done_is_a_sentence(folder: Path, arguments: tuple[str, .
     assert status == 2
     assert sentence in text
     assert "Traceback" not in text
+
+
+def test_ones_own_folder(folder: Path, tmp_path: Path) -> None:
+    """Labelled DICOM files are scored without the data folder, with what their attributes tell."""
+    recipe = Recipe(n=6, step_mm=10.0, overrides={"Manufacturer": "GE MEDICAL SYSTEMS"})
+    other = Recipe(n=6, step_mm=10.0, seed="other", overrides={"Manufacturer": "SIEMENS"})
+    for each in (recipe, other):
+        write(tmp_path / "mine" / each.seed, each)
+    labels = tmp_path / "labels.csv"
+    lines = [f"{each.series_uid},chest,-100,-50,{each.seed}" for each in (recipe, other)]
+    labels.write_text("\n".join(["series_uid,region,from_mm,to_mm,subject", *lines]) + "\n", encoding="utf-8")
+    mine = ("--folder", str(tmp_path / "mine"), "--labels", str(labels))
+    one = ("--weights", str(folder / "runs" / "one" / "ct.npz"))
+    found = CliRunner().invoke(
+        app, ["evaluate", *one, *mine, "--data", "nowhere", "--out", str(tmp_path), "--cache", str(tmp_path)]
+    )
+    assert found.exit_code == 0, found.output
+    assert "12 slices of 2 subjects (mine 12 slices / 2)" in found.output
+    [part] = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))["parts"]
+    assert part["name"] == "folder:mine"
+    swaying = {each["factor"]: each["strata"] for each in part["stages"][0]["confounders"]}
+    assert [stratum["value"] for stratum in swaying["manufacturer"]] == ["ge", "siemens"]
 
 
 def test_stages_are_the_nodes_own_rules() -> None:
