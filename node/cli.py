@@ -12,7 +12,7 @@ import typer
 from db.session import migrate
 from model.weights_file import WeightsError
 from model.weights_file import load as load_weights
-from node import cli_evaluate, cli_peers, cli_results, cli_training, log
+from node import cli_destinations, cli_evaluate, cli_peers, cli_results, cli_training, destinations, log
 from node.cli_options import ConfigOption, JsonOption, sentences
 from node.cli_try import try_file
 from node.config import Config, ConfigError, load
@@ -34,6 +34,10 @@ app.command()(cli_peers.echo)
 app.command()(cli_results.classify)
 app.command()(cli_results.query)
 app.command()(cli_results.resend)
+app.command("destinations")(cli_destinations.list_destinations)
+app.command()(cli_destinations.deliveries)
+app.command()(cli_destinations.pause)
+app.command()(cli_destinations.resume)
 app.command()(cli_training.train)
 app.command()(cli_evaluate.evaluate)
 
@@ -45,7 +49,7 @@ def serve(config: ConfigOption = Path("node.yaml")) -> None:
     """Run the node: receive, classify, record and forward until SIGTERM or Ctrl-C."""
     with sentences():
         settings = load(config)
-        _check_weights(settings)
+        _check(settings)
         log.configure(settings.log)
         run_node(settings)
 
@@ -62,7 +66,7 @@ def check_config(
     """Check the configuration file and the weights it names, and say what is wrong in a sentence."""
     with sentences():
         settings = load(config)
-        digests = _check_weights(settings)
+        digests = _check(settings)
         trial = None if file is None else try_file(settings, file, source)
     if as_json:
         plain = {"config": str(config), "destinations": _names(settings), "weights": digests}
@@ -74,6 +78,7 @@ def check_config(
         return
     print(f"listens as {settings.receive.ae_title} on {settings.receive.host}:{settings.receive.port}")
     print(f"forwards to {', '.join(each.name for each in settings.forwarded) or 'nobody'}")
+    print("".join(f"note: {remark}\n" for remark in destinations.remarks(settings)), end="")
 
 
 @app.command()
@@ -110,6 +115,12 @@ def migrate_command(config: ConfigOption = Path("node.yaml"), as_json: JsonOptio
 def version(as_json: JsonOption = False) -> None:
     """Print the version."""
     print(json.dumps({"bodytag": VERSION}) if as_json else f"bodytag {VERSION}")
+
+
+def _check(settings: Config) -> dict[str, str]:
+    """Look at the certificates, tokens and weights that are named; return the digests of the weights."""
+    destinations.check(settings)
+    return _check_weights(settings)
 
 
 def _check_weights(settings: Config) -> dict[str, str]:

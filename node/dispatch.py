@@ -190,7 +190,8 @@ class Dispatcher:
             if deaths < _TRIES:
                 return
             outcome = Outcome(None, (), f"not classified: the worker {how}", None, version.VERSION)
-            rule = site.unclassified(self._config, site.facts_of(facts(session, series_id)))
-            allowed = {each.name for each in site.destinations(self._config, rule)}
+            known = site.facts_of(facts(session, series_id))
+            rule = site.unclassified(self._config, known)
+            allowed = {each.name for each in site.destinations(self._config, rule, known, site.NOTHING)}
             routes = [route for route in self._unlabelled if route.destination in allowed]
             record_outcome(session, series_id, outcome, routes, utc_now())

@@ -11,6 +11,7 @@ from node.clock import utc_now
 from node.coercion import KEEP, Incoming, Term, action_for
 from node.config import Config
 from node.reporting import is_report
+from rules.site import SiteRule
 
 
 def resend(
@@ -26,13 +27,21 @@ def resend(
     armed = 0
     for row in rows:
         rule = site.decided(config, row)
-        to = names or [each.name for each in site.destinations(config, rule)]
+        to = names or _own(config, row, rule)
         routes = [Route(name, KEEP if site.keeps(rule) else _action(config, row, name)) for name in to]
         if is_report(row):
             routes = [each for each in routes if config.destination(each.destination).report]
         with database.session() as session:
             armed += rearm(session, [row.series_id], None, only_failed, routes, utc_now())
     return armed
+
+
+def _own(config: Config, row: SeriesRow, rule: SiteRule | None) -> list[str]:
+    """Return where a series goes by itself; a report goes where it went."""
+    if is_report(row):
+        configured = {each.name for each in config.destinations}
+        return [each.destination for each in row.deliveries if each.destination in configured]
+    return [each.name for each in site.destinations(config, rule, site.facts_of(row), site.found_of(row))]
 
 
 def _action(config: Config, row: SeriesRow, name: str) -> str:

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 from pydicom.errors import InvalidDicomError
 
-from db.records import InstanceFacts, Route
+from db.records import InstanceFacts, Route, SeriesFacts
 from db.series import instance_counts, known_paths, register
 from db.session import Database
 from node import facts
@@ -25,6 +25,9 @@ log = structlog.get_logger()
 _REQUEST_POLL_S: Final = 0.5
 _RETRY_S: Final = 5.0
 """Pause before a series is offered again to a database that refused it."""
+
+Routes = Callable[[SeriesFacts], Sequence[Route]]
+"""Where late instances go whose series went nowhere before."""
 
 
 @dataclass(slots=True)
@@ -41,17 +44,18 @@ class Tracker:
         settings: Series,
         spool: Spool,
         database: Database,
-        routes: Collection[Route],
+        routes: Routes,
         registered: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._spool = spool
         self._database = database
-        self._routes = tuple(routes)
+        self._routes = routes
         self._registered = registered
         self._clock = clock
         self._open: dict[SeriesKey, _Open] = {}
+        self._under_way: dict[SeriesKey, _Open] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
 
@@ -71,6 +75,12 @@ class Tracker:
                 if keys is None or key in keys:
                     series.due_at = self._clock()
         self._wake.set()
+
+    def gathered(self) -> frozenset[str]:
+        """Return the SOP Instance UIDs of what lies in the spool and is not in the database yet."""
+        with self._lock:
+            series = [*self._open.values(), *self._under_way.values()]
+            return frozenset(one.sop_instance_uid for each in series for one in each.instances.values())
 
     def recover(self) -> int:
         """Take up instances that lie in the spool but not in the database; return how many."""
@@ -107,6 +117,8 @@ class Tracker:
             except Exception:
                 log.exception("a series could not be registered; it is tried again", series=key)
                 self._note(key, series.instances.values(), _RETRY_S)
+        with self._lock:
+            self._under_way = {}
         if due:
             self._registered()
         return len(due)
@@ -138,12 +150,13 @@ class Tracker:
         now = self._clock()
         with self._lock:
             keys = [key for key, series in self._open.items() if series.due_at <= now]
-            return {key: self._open.pop(key) for key in keys}
+            self._under_way = {key: self._open.pop(key) for key in keys}
+            return self._under_way
 
     def _register(self, key: SeriesKey, instances: tuple[InstanceFacts, ...]) -> None:
         series = facts.of_series(self._spool, key, instances[0].path)
         with self._database.session() as session:
-            result = register(session, series, instances, self._routes, utc_now())
+            result = register(session, series, instances, self._routes(series), utc_now())
         log.info(
             "late instances registered" if result.late else "series stable",
             series_instance_uid=key.series_instance_uid,

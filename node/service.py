@@ -8,11 +8,14 @@ from typing import Final
 import structlog
 
 from db.deliveries import skip_destinations
-from db.records import Route
+from db.records import Route, SeriesFacts
 from db.session import Database, migrate, open_migrated
+from node import site
 from node.clock import utc_now
 from node.coercion import KEEP
+from node.commitment import Commitments
 from node.config import Config
+from node.destinations import remarks
 from node.dispatch import Dispatcher
 from node.forward import Forwarder
 from node.intake import Arrival
@@ -45,8 +48,17 @@ class Node:
             for destination in config.destinations
         ]
         self._dispatcher = Dispatcher(config, database, routes, self._wake_forwarders)
-        self._tracker = Tracker(config.series, spool, database, routes, self._registered)
-        self.receiver = Receiver(config.receive, spool, self._tracker.arrived, self._tracker.released)
+        self._tracker = Tracker(config.series, spool, database, self._late_routes, self._registered)
+        self._commitments = Commitments(
+            config.commitment, config.receive.ae_title, spool, database, self._tracker.gathered
+        )
+        self.receiver = Receiver(
+            config.receive,
+            spool,
+            self._tracker.arrived,
+            self._tracker.released,
+            on_action=self._commitments.on_action if config.commitment.enabled else None,
+        )
         self._keeper = Keeper(config.spool, spool, database)
         self._web = WebReceiver(config, self._arrived_by_web, self._tracker.released, self._tracker.recover)
         self._threads: list[threading.Thread] = []
@@ -64,6 +76,7 @@ class Node:
         for number, forwarder in enumerate(self._forwarders):
             self._run(f"forwarder-{number}", forwarder.run)
         self._run("retention", self._keeper.run)
+        self._run("commitment", self._commitments.run)
         self.receiver.start()
         if self._config.web.enabled:
             self._web.listen()
@@ -74,6 +87,7 @@ class Node:
         self._stop.set()
         self.receiver.stop()
         self._tracker.wake()
+        self._commitments.wake()
         self._dispatcher.wake()
         self._wake_forwarders()
         for thread in self._threads:
@@ -83,6 +97,9 @@ class Node:
         thread = threading.Thread(target=loop, args=(self._stop,), name=name, daemon=True)
         thread.start()
         self._threads.append(thread)
+
+    def _late_routes(self, series: SeriesFacts) -> list[Route]:
+        return [Route(each.name, KEEP) for each in site.unasked(self._config, site.facts_of(series))]
 
     def _registered(self) -> None:
         self._dispatcher.wake()
@@ -112,6 +129,8 @@ def serve(config: Config) -> None:
         if config.database.migrate_on_start:
             migrate(config.database.url)
         database = open_migrated(config.database.url)
+        for remark in remarks(config):
+            log.warning(remark)
         node = Node(config, spool, database)
         node.start()
         log.info("bodytag runs", version=VERSION, destinations=[each.name for each in config.forwarded])

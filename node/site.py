@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from db.queries import SeriesRow
 from db.records import ImageResult, Outcome, SeriesFacts
@@ -9,9 +10,12 @@ from model.read import ImageHeader
 from node import version
 from node.config import Config
 from node.config_destinations import Destination
-from rules.site import SITE, Facts, Found, SiteRule, after, before
+from rules.site import SITE, Facts, Found, SiteRule, after, before, met
 from rules.site import applied as ruled
 from rules.verdict import Verdict
+
+NOTHING: Final = Found(None, 0.0)
+"""What the conditions see where there is no verdict."""
 
 
 def rules_of(config: Config) -> tuple[SiteRule, ...]:
@@ -37,8 +41,7 @@ def skipping(config: Config, facts: Facts) -> SiteRule | None:
 
 def deciding(config: Config, facts: Facts, verdict: Verdict | None) -> SiteRule | None:
     """Return the rule that applies to a series whose images were looked at."""
-    found = Found(None, 0.0) if verdict is None else Found(verdict.term, verdict.confidence)
-    return after(rules_of(config), facts, found)
+    return after(rules_of(config), facts, found(verdict))
 
 
 def unclassified(config: Config, facts: Facts) -> SiteRule | None:
@@ -51,9 +54,14 @@ def decided(config: Config, row: SeriesRow) -> SiteRule | None:
 
     A rule that set the term is known by its name; what the images gave is not kept beside that.
     """
-    facts, found = facts_of(row), Found(row.term, row.confidence or 0.0)
+    facts, known = facts_of(row), found_of(row)
     named = (rule for rule in rules_of(config) if f"{SITE}{rule.name}" == row.rule)
-    return next(named, None) or skipping(config, facts) or after(rules_of(config), facts, found)
+    return next(named, None) or skipping(config, facts) or after(rules_of(config), facts, known)
+
+
+def found_of(row: SeriesRow) -> Found:
+    """Return what the conditions may ask about a decided series."""
+    return Found(row.term, row.confidence or 0.0)
 
 
 def skipped(rule: SiteRule, headers: Sequence[ImageHeader]) -> Outcome:
@@ -77,8 +85,22 @@ def keeps(rule: SiteRule | None) -> bool:
     return rule is not None and rule.keep
 
 
-def destinations(config: Config, rule: SiteRule | None) -> tuple[Destination, ...]:
-    """Return where a series goes."""
-    if rule is None or not rule.route:
-        return config.forwarded
-    return tuple(each for each in config.forwarded if each.name in rule.route)
+def destinations(
+    config: Config, rule: SiteRule | None, facts: Facts, found: Found
+) -> tuple[Destination, ...]:
+    """Return where a series goes: where its rule says, and of these who wants such series."""
+    named = config.forwarded
+    if rule is not None and rule.route:
+        named = tuple(each for each in named if each.name in rule.route)
+    return tuple(each for each in named if each.when is None or met(each.when.conditions, facts, found))
+
+
+def unasked(config: Config, facts: Facts) -> tuple[Destination, ...]:
+    """Return where an instance goes whose series went nowhere: who wants such series whatever they show."""
+    wanting = destinations(config, None, facts, NOTHING)
+    return tuple(each for each in wanting if each.when is None or not each.when.conditions.of_verdict)
+
+
+def found(verdict: Verdict | None) -> Found:
+    """Return what the conditions may ask about a verdict."""
+    return NOTHING if verdict is None else Found(verdict.term, verdict.confidence)

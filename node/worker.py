@@ -97,7 +97,7 @@ def classify_series(
     term = _term(outcome.verdict)
     routes = [
         Route(each.name, KEEP if site.keeps(rule) else action_for(each, incoming, term, config.relabel))
-        for each in site.destinations(config, rule)
+        for each in site.destinations(config, rule, known, site.found(outcome.verdict))
     ]
     now = utc_now()
     prepared = reporting.prepare(headers, outcome, routes, config, spool, now)

@@ -118,6 +118,11 @@ def unmet(rule: SiteRule, facts: Facts, found: Found | None) -> str | None:
     return next(_unmet(rule.when, facts, found), None)
 
 
+def met(conditions: Conditions, facts: Facts, found: Found) -> bool:
+    """Tell whether all conditions hold for a series whose images were looked at."""
+    return next(_unmet(conditions, facts, found), None) is None
+
+
 def applied(rule: SiteRule, verdict: Verdict | None) -> Verdict | None:
     """Return the verdict under a rule: with the rule's term, sure and flagged, or as it is."""
     if rule.term is None:

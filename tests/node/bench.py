@@ -49,7 +49,7 @@ class Bench:
     def new_tracker(self) -> Tracker:
         """Make a tracker that knows nothing yet, as after a restart."""
         return Tracker(
-            self.settings, self.spool, self.database, ROUTES, self.registered.set, clock=self.clock
+            self.settings, self.spool, self.database, lambda _: ROUTES, self.registered.set, clock=self.clock
         )
 
     def store(self, recipe: Recipe) -> list[Arrival]:

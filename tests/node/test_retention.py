@@ -54,7 +54,9 @@ def put(spool: Spool, number: int, size_bytes: int = 20_000) -> str:
 def delivered(spool: Spool, database: Database, number: int, arrives: bool = True) -> Path:
     """Have a series stored, registered, decided and, unless told otherwise, delivered; return its file."""
     path = put(spool, number)
-    tracker = Tracker(SERIES, spool, database, [Route("archive", "keep")], lambda: None, lambda: 0.0)
+    tracker = Tracker(
+        SERIES, spool, database, lambda _: [Route("archive", "keep")], lambda: None, lambda: 0.0
+    )
     assert tracker.recover()
     tracker.flush()
     assert tracker.register_due()
@@ -109,7 +111,9 @@ def test_a_file_that_outlives_its_removal_is_no_news(spool: Spool, database: Dat
     assert keeper.expire(RUNS_ON) == 1
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
-    tracker = Tracker(SERIES, spool, database, [Route("archive", "keep")], lambda: None, lambda: 0.0)
+    tracker = Tracker(
+        SERIES, spool, database, lambda _: [Route("archive", "keep")], lambda: None, lambda: 0.0
+    )
     assert tracker.recover() == 1
     tracker.flush()
     tracker.register_due()

@@ -111,7 +111,7 @@ def test_a_series_that_crashes_keeps_its_route(spool: Spool, database: Database)
         record_outcome(session, series_id, Outcome(None, (), "crashed", None, "0"), (), utc_now())
         known = site.facts_of(series_rows(session, Filters())[0])
     rule = site.unclassified(settings, known)
-    assert [each.name for each in site.destinations(settings, rule)] == ["archive"]
+    assert [each.name for each in site.destinations(settings, rule, known, site.NOTHING)] == ["archive"]
 
 
 def tried(tmp_path: Path, source: str | None, *rules: dict[str, Any]) -> Trial:
