@@ -22,6 +22,15 @@ class DeliveryState(StrEnum):
     FAILED = "failed"
 
 
+class CommitmentState(StrEnum):
+    """The life of a request for storage commitment: asked, decided, and the asker told, or given up."""
+
+    ASKED = "asked"
+    DECIDED = "decided"
+    REPORTED = "reported"
+    FAILED = "failed"
+
+
 STORED: Final[tuple[State, ...]] = (State.STABLE, State.CLASSIFIED, State.DELIVERED, State.FAILED)
 """The states that a row of the database can have."""
 

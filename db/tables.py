@@ -1,4 +1,4 @@
-"""The tables: series, instances, spans, crashes, deliveries, destinations, attempts.
+"""The tables: series, instances, spans, crashes, deliveries, destinations, attempts, commitments.
 
 A state is changed only by a conditional UPDATE (see moves.py); the unique constraints here are what keeps
 concurrent runners from doubling a series, an instance, a delivery or an attempt.
@@ -22,7 +22,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from db.columns import CleanText, KeyText, RowId, UtcDateTime
-from db.states import STORED, DeliveryState, State
+from db.states import STORED, CommitmentState, DeliveryState, State
 
 PENDING_SQL: Final = f"'{DeliveryState.PENDING}'"
 """Written out, not bound, in every WHERE: a bound value hides a partial index from both planners."""
@@ -227,3 +227,31 @@ class Attempt(Base):
     at: Mapped[datetime] = mapped_column(UtcDateTime)
     status: Mapped[int | None]
     comment: Mapped[str] = mapped_column(CleanText)
+
+
+class Commitment(Base):
+    """A request for storage commitment.
+
+    `asked` lists SOP Class and Instance UIDs until it is closed; `failures` those of them that are not
+    committed, with the reason, and is None until it is decided.
+    """
+
+    __tablename__ = "commitments"
+    __table_args__ = (
+        UniqueConstraint("calling_ae_title", "transaction_uid"),
+        CheckConstraint(
+            f"state IN ({', '.join(repr(str(state)) for state in CommitmentState)})", name="state"
+        ),
+        Index("ix_commitments_state_next_attempt_at", "state", "next_attempt_at"),
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    calling_ae_title: Mapped[str] = mapped_column(CleanText)
+    transaction_uid: Mapped[str] = mapped_column(KeyText)
+    state: Mapped[str] = mapped_column(Text)
+    asked: Mapped[list[list[str]]] = mapped_column(JSON)
+    failures: Mapped[list[list[Any]] | None] = mapped_column(JSON(none_as_null=True))
+    requested_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    next_attempt_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    attempts: Mapped[int]
+    last_comment: Mapped[str | None] = mapped_column(CleanText)

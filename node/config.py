@@ -9,6 +9,7 @@ import yaml
 from pydantic import ByteSize, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from model.classify import SHIPPED as SHIPPED_WEIGHTS
+from node.config_commitment import CommitmentSection
 from node.config_destinations import AnyDestination, Destination
 from node.config_receive import Receive
 from node.config_site import SiteRuleSection
@@ -102,6 +103,7 @@ class Config(Section):
 
     receive: Receive = Receive()
     web: Web = Web()
+    commitment: CommitmentSection = CommitmentSection()
     spool: SpoolSection = Field(default_factory=SpoolSection)
     series: Series = Series()
     classify: Classify = Classify()

@@ -10,7 +10,7 @@ from pydicom import config as pydicom_config
 from pydicom.dataset import Dataset
 from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
 from pynetdicom.association import Association
-from pynetdicom.sop_class import Verification
+from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
 from node.audit import INSTANCES_TRANSFERRED, Alerts, Trail
 from node.certificates import Certificates
@@ -51,12 +51,15 @@ class Receiver:
         arrived: Callable[[Arrival], None],
         released: Callable[[frozenset[SeriesKey]], None],
         trail: Trail | None = None,
+        on_action: Callable[[evt.Event], tuple[int | Dataset, None]] | None = None,
     ) -> None:
+        """Without `on_action` requests for storage commitment find no presentation context."""
         self._config = config
         self._trail = trail or Trail(None)
         self._spool = spool
         self._arrived = arrived
         self._released = released
+        self._on_action = on_action
         self._open: dict[int, _Received] = {}
         self._lock = threading.Lock()
         self._doors: list[Door] = []
@@ -89,6 +92,8 @@ class Receiver:
         ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
         ae.supported_contexts = AllStoragePresentationContexts
         ae.add_supported_context(Verification)
+        if self._on_action is not None:
+            ae.add_supported_context(StorageCommitmentPushModel)
         ae.require_called_aet = True
         ae.maximum_associations = config.maximum_associations
         ae.maximum_pdu_size = config.maximum_pdu_bytes
@@ -97,7 +102,9 @@ class Receiver:
         return ae
 
     def _handlers(self) -> list[evt.EventHandlerType]:
+        asked = [] if self._on_action is None else [(evt.EVT_N_ACTION, self._on_action)]
         return [
+            *asked,
             (evt.EVT_CONN_OPEN, no_delay),
             (evt.EVT_C_ECHO, _on_echo),
             (evt.EVT_C_STORE, self._on_store),

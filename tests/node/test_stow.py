@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +58,7 @@ class Intake:
 
 
 @pytest.fixture
-def intake(tmp_path: Path) -> Iterator[Intake]:
+def intake(tmp_path: Path) -> Intake:
     """An empty spool."""
     return Intake(tmp_path)
 
