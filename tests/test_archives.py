@@ -1,10 +1,6 @@
 """Relabelled copies in archives of others: what goes in by C-STORE comes out of Orthanc and dcmtk."""
 
-import json
 import subprocess
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,60 +12,7 @@ from node.report import SOP_CLASS_UID
 from tests.builders import Recipe, blob, write
 from tests.harness import Archive, RunningNode, command, free_port, make_node, running, storescu, wait_until
 from tests.multiframe import Enhanced, write_enhanced
-
-
-class Orthanc:
-    """Orthanc as Debian packages it, on free ports, with a storage of its own."""
-
-    def __init__(self, folder: Path, overwrite: bool) -> None:
-        self.port, self._http = free_port(), free_port()
-        folder.mkdir()
-        self._config = folder / "orthanc.json"
-        settings = {
-            "StorageDirectory": str(folder / "storage"),
-            "IndexDirectory": str(folder / "storage"),
-            "DicomAet": "ARCHIVE",
-            "DicomPort": self.port,
-            "HttpPort": self._http,
-            "AuthenticationEnabled": False,
-            "RemoteAccessAllowed": False,
-            "DicomAlwaysAllowStore": True,
-            "OverwriteInstances": overwrite,
-            "Plugins": [],
-        }
-        self._config.write_text(json.dumps(settings))
-
-    @contextmanager
-    def running(self) -> Iterator["Orthanc"]:
-        """Run it until the block ends."""
-        with subprocess.Popen(
-            ["/usr/sbin/Orthanc", str(self._config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        ) as process:
-            try:
-                wait_until(self._answers, "Orthanc answers", 60)
-                yield self
-            finally:
-                process.terminate()
-
-    def _answers(self) -> bool:
-        try:
-            return bool(self.get("system"))
-        except OSError:
-            return False
-
-    def get(self, path: str) -> Any:
-        """Ask its REST interface."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._http}/{path}", timeout=10) as answer:
-            return json.load(answer)
-
-    def tags(self, modality: str = "CT") -> list[dict[str, Any]]:
-        """Return the attributes of every instance of a modality that it has, by their keywords."""
-        found = [self.get(f"instances/{each}/simplified-tags") for each in self.get("instances")]
-        return [each for each in found if each.get("Modality") == modality]
-
-    def terms(self) -> list[str]:
-        """Return the BodyPartExamined of every CT instance that it has."""
-        return sorted(each.get("BodyPartExamined", "") for each in self.tags())
+from tests.orthanc import Orthanc
 
 
 def one_region(_index: int, rows: int, columns: int) -> Any:

@@ -1,0 +1,83 @@
+"""Orthanc as a peer of the tests, with its DICOMweb plugin, on free ports and with a storage of its own."""
+
+import json
+import socket
+import subprocess
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from tests.harness import free_port, wait_until
+
+PLUGIN: Final = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+
+
+class Orthanc:
+    """Orthanc as Debian packages it, on free ports, with a storage of its own."""
+
+    def __init__(self, folder: Path, overwrite: bool) -> None:
+        self.port, self._http = free_port(), free_port()
+        folder.mkdir()
+        self._config = folder / "orthanc.json"
+        settings = {
+            "StorageDirectory": str(folder / "storage"),
+            "IndexDirectory": str(folder / "storage"),
+            "DicomAet": "ARCHIVE",
+            "DicomPort": self.port,
+            "HttpPort": self._http,
+            "AuthenticationEnabled": False,
+            "RemoteAccessAllowed": False,
+            "DicomAlwaysAllowStore": True,
+            "OverwriteInstances": overwrite,
+            "Plugins": [str(PLUGIN)],
+            "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+        }
+        self._settings: dict[str, Any] = settings
+        self.web = f"http://127.0.0.1:{self._http}/dicom-web"
+        self.configure()
+
+    def configure(self, **more: Any) -> None:
+        """Write its configuration, with more settings than the usual ones."""
+        self._config.write_text(json.dumps(self._settings | more))
+
+    @contextmanager
+    def running(self) -> Iterator["Orthanc"]:
+        """Run it until the block ends."""
+        with subprocess.Popen(
+            ["/usr/sbin/Orthanc", str(self._config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process:
+            try:
+                wait_until(self._answers, "Orthanc answers", 60)
+                yield self
+            finally:
+                process.terminate()
+
+    def _answers(self) -> bool:
+        """Tell whether somebody listens, whatever may be asked by whom."""
+        try:
+            with socket.create_connection(("127.0.0.1", self._http), timeout=1):
+                return True
+        except OSError:
+            return False
+
+    def get(self, path: str) -> Any:
+        """Ask its REST interface."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._http}/{path}", timeout=10) as answer:
+            return json.load(answer)
+
+    def post(self, path: str, content: Any) -> Any:
+        """Send JSON to its REST interface."""
+        url = f"http://127.0.0.1:{self._http}/{path}"
+        with urllib.request.urlopen(url, json.dumps(content).encode(), timeout=10) as answer:
+            return json.load(answer)
+
+    def tags(self, modality: str = "CT") -> list[dict[str, Any]]:
+        """Return the attributes of every instance of a modality that it has, by their keywords."""
+        found = [self.get(f"instances/{each}/simplified-tags") for each in self.get("instances")]
+        return [each for each in found if each.get("Modality") == modality]
+
+    def terms(self) -> list[str]:
+        """Return the BodyPartExamined of every CT instance that it has."""
+        return sorted(each.get("BodyPartExamined", "") for each in self.tags())
