@@ -232,10 +232,10 @@ class Guarded(AssociationSocket):  # type: ignore[misc]  # the library is not ty
         found = [(self._opened_s + limits.whole_timeout_s, "the association lasts longer than allowed")]
         if self._pdu_s is not None:
             found.append((self._pdu_s + limits.pdu_timeout_s, "a PDU takes longer than allowed"))
+        elif not self._unanswered:
+            found.append((self._last_s + limits.idle_timeout_s, "the peer is silent"))
         if self._message_s is not None:
             found.append((self._message_s + limits.message_timeout_s, "a message takes longer than allowed"))
-        if not self._unanswered:
-            found.append((self._last_s + limits.idle_timeout_s, "the peer is silent"))
         return found
 
     def _next_deadline(self) -> float:

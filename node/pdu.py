@@ -24,7 +24,7 @@ _CONTROL_BYTES: Final = 4
 _LEAST_DATA_BYTES: Final = 6
 """One presentation data value: its length, context, and message control header (PS3.8 Table 9-23)."""
 
-_MAXIMUM_ITEMS: Final = 128 * 64
+_MAXIMUM_ITEMS: Final = 128 * 32
 _MAXIMUM_CONTEXTS: Final = 128
 _MAXIMUM_COMMAND_BYTES: Final = 65536
 _CONTEXT, _USER_INFORMATION = 0x20, 0x50
