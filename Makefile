@@ -7,7 +7,7 @@ MODALITY ?= CT
 DATA   ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev peers demo test lint format bench train evaluate clean
+.PHONY: help install dev peers demo test lint format chaos bench train evaluate clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,6 +43,9 @@ lint: $(VENV)/dev ## ruff, mypy --strict, import-linter
 format: $(VENV)/dev ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+chaos: $(VENV)/dev peers ## break a running node for at most 15 minutes and write RELIABILITY.md (as root: full disk)
+	$(BIN)/python -m tests.chaos --out RELIABILITY.md
 
 bench: $(VENV)/dev peers ## measure against dcmtk and write BENCHMARKS.md
 	$(BIN)/python -m tests.bench

@@ -55,7 +55,10 @@ def main(connection: Connection, config: Config) -> None:
     database = open_migrated(config.database.url)
     spool = Spool(config.spool.folder, int(config.spool.minimum_free))
     classifier = Classifier.load(config.weights(), threads=config.classify.threads)
-    connection.send("ready")
+    try:
+        connection.send("ready")
+    except BrokenPipeError:
+        return  # the node was killed meanwhile
     while True:
         try:
             series_id: int = connection.recv()

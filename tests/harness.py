@@ -67,6 +67,8 @@ class RunningNode:
     settings: dict[str, Any]
     process: subprocess.Popen[bytes] | None = None
     log: Path = field(init=False)
+    module: str = "node"
+    environment: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.log = self.folder / "node.log"
@@ -89,9 +91,11 @@ class RunningNode:
     def start(self) -> "RunningNode":
         """Write the configuration, start the process, and wait until it answers C-ECHO."""
         self.config_path.write_text(yaml.safe_dump(self.settings), encoding="utf-8")
-        arguments = [sys.executable, "-W", "error", "-m", "node", "serve", "-c", str(self.config_path)]
+        arguments = [sys.executable, "-W", "error", "-m", self.module, "serve", "-c", str(self.config_path)]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(arguments, stderr=log, stdout=log)
+            self.process = subprocess.Popen(
+                arguments, stderr=log, stdout=log, env={**os.environ, **self.environment}
+            )
         wait_until(self._answers, "the node answers C-ECHO")
         return self
 

@@ -45,27 +45,46 @@ def _run(*command: str | Path) -> None:
         pytest.fail(f"{Path(command[0]).name} failed: {done.stderr.strip() or done.stdout.strip()}")
 
 
+class Server:
+    """A server in a folder of its own; `url` is that of its first database."""
+
+    def __init__(self, folder: Path) -> None:
+        self._programs, password, port = _binaries(), secrets.token_hex(8), free_port()
+        self.url = f"postgresql+psycopg://bodytag:{password}@127.0.0.1:{port}/postgres"
+        self._data, self._log = folder / "data", folder / "log"
+        self._options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+        secret = folder / "password"
+        secret.write_text(password)
+        if os.geteuid() == 0:
+            for path in (folder, secret):
+                shutil.chown(path, "postgres", "postgres")
+        _run(
+            *(self._programs / "initdb", "--pgdata", self._data, "--username", "bodytag"),
+            *("--auth", "scram-sha-256", "--pwfile", secret, "--encoding", "UTF8", "--no-sync"),
+        )
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        wait = ("--wait", "-t", str(START_TIMEOUT_S))
+        _run(
+            self._programs / "pg_ctl", "start", *wait, "-D", self._data, "-l", self._log, "-o", self._options
+        )
+
+    def stop(self) -> None:
+        """Stop it at once, as a crash would; nothing if it does not run."""
+        if (self._data / "postmaster.pid").exists():
+            _run(self._programs / "pg_ctl", "stop", "-m", "immediate", "-D", self._data)
+
+
 @contextmanager
 def _cluster(folder: Path) -> Iterator[str]:
     """Run a server in a folder until the block ends; gives the URL of its first database."""
-    programs, password, port = _binaries(), secrets.token_hex(8), free_port()
-    secret = folder / "password"
-    secret.write_text(password)
-    if os.geteuid() == 0:
-        for path in (folder, secret):
-            shutil.chown(path, "postgres", "postgres")
-    data, log = folder / "data", folder / "log"
-    _run(
-        *(programs / "initdb", "--pgdata", data, "--username", "bodytag", "--auth", "scram-sha-256"),
-        *("--pwfile", secret, "--encoding", "UTF8", "--no-sync"),
-    )
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-    pg_ctl = programs / "pg_ctl"
-    _run(pg_ctl, "start", "--wait", "-t", str(START_TIMEOUT_S), "-D", data, "-l", log, "-o", options)
+    server = Server(folder)
+    server.start()
     try:
-        yield f"postgresql+psycopg://bodytag:{password}@127.0.0.1:{port}/postgres"
+        yield server.url
     finally:
-        _run(pg_ctl, "stop", "-m", "immediate", "-D", data)
+        server.stop()
 
 
 @pytest.fixture(scope="session")

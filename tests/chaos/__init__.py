@@ -1,0 +1,1 @@
+"""Fault tests as programs: `python -m tests.chaos`, or `make chaos`."""

@@ -1,0 +1,133 @@
+"""The node under test: as it is served, with a stand-in for the networks and with faults built in.
+
+`python -m tests.chaos.victim serve -c node.yaml`; the environment variable BODYTAG_CHAOS holds the faults as
+JSON. Its worker imports this file, too, and so has the same faults.
+"""
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import wraps
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from model.classify import Classifier
+from model.prediction import Prediction
+from model.read import Image, ImageHeader
+from model.regions import CT_CLASSES
+from node import clock
+
+FAULTS: Final[dict[str, Any]] = json.loads(os.environ.get("BODYTAG_CHAOS", "{}"))
+_FOREVER: Final = threading.Event()
+
+
+class StandIn:
+    """Stands in for the networks, which take seconds to load: sure of a region that depends on the pixels."""
+
+    @classmethod
+    def load(cls, weights: Mapping[str, Path], threads: int | None = None) -> "StandIn":
+        """Load nothing."""
+        del weights, threads
+        return cls()
+
+    def predict(self, modality: str, images: Iterable[Image]) -> Prediction:
+        """Say the same of the same pixels, in any process."""
+        assert modality == "CT"
+        shades = [int(np.asarray(image.values).min() + 1024) // 10 for image in images]
+        table = np.zeros((len(shades), len(CT_CLASSES)), np.float32)
+        table[np.arange(len(shades)), [shade % 5 for shade in shades]] = 1.0
+        return Prediction(CT_CLASSES, table, "c" * 64)
+
+
+def die_at(step: str, nth: int, marker: Path) -> None:
+    """Have the process die before or after the nth call of `step`, once: 'before node.spool:Spool.store'."""
+    when, name = step.split(" ")
+    module, _, path = name.partition(":")
+    *owners, last = path.split(".")
+    owner: Any = import_module(module)
+    for each in owners:
+        owner = getattr(owner, each)
+    setattr(owner, last, _deadly(getattr(owner, last), when, nth, marker))
+
+
+def _deadly(function: Callable[..., Any], when: str, nth: int, marker: Path) -> Callable[..., Any]:
+    calls = 0
+    lock = threading.Lock()
+
+    @wraps(function)
+    def deadly(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        with lock:
+            calls += 1
+            due = calls == nth and not marker.exists()
+        if due and when == "before":
+            _die(marker)
+        result = function(*arguments, **options)
+        if due:
+            _die(marker)
+        return result
+
+    return deadly
+
+
+def _die(marker: Path) -> None:
+    marker.write_text(str(os.getpid()))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def spoil_worker(how: str, marked: str) -> None:
+    """Have the worker hang, crash or run out of memory over the image whose file name holds `marked`."""
+    worker = import_module("node.worker")
+    read_pixels = worker.read_pixels
+
+    def spoiled(header: ImageHeader) -> Image:
+        if marked in header.path.name:
+            _spoil(how)
+        image: Image = read_pixels(header)
+        return image
+
+    worker.read_pixels = spoiled  # type: ignore[attr-defined]
+
+
+def _spoil(how: str) -> None:
+    if how == "hang":
+        _FOREVER.wait()
+    if how == "crash":
+        os.abort()
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, resource.RLIM_INFINITY))
+    bytearray(4 << 30)
+
+
+def jump(file: Path) -> None:
+    """Let the node's wall clock be wrong by as many seconds as the file says, from call to call."""
+
+    def utc_now() -> datetime:
+        return datetime.now(UTC) + timedelta(seconds=float(file.read_text() or 0))
+
+    clock.utc_now = utc_now
+
+
+def prepare() -> None:
+    """Build the faults in, before the parts of the node are imported and hold each other by name."""
+    if "clock" in FAULTS:
+        jump(Path(FAULTS["clock"]))
+    if not FAULTS.get("networks"):
+        Classifier.load = StandIn.load  # type: ignore[method-assign,assignment]
+    if "die" in FAULTS:
+        die_at(FAULTS["die"], int(FAULTS.get("nth", 1)), Path(FAULTS["marker"]))
+    if "worker" in FAULTS:
+        spoil_worker(FAULTS["worker"], FAULTS["marked"])
+
+
+prepare()
+
+if __name__ == "__main__":
+    import_module("node.cli").app()
