@@ -12,7 +12,16 @@ import typer
 from db.session import migrate
 from model.weights_file import WeightsError
 from model.weights_file import load as load_weights
-from node import cli_destinations, cli_evaluate, cli_peers, cli_results, cli_training, destinations, log
+from node import (
+    cli_destinations,
+    cli_doctor,
+    cli_evaluate,
+    cli_peers,
+    cli_results,
+    cli_training,
+    destinations,
+    log,
+)
 from node.cli_options import ConfigOption, JsonOption, sentences
 from node.cli_try import try_file
 from node.config import Config, ConfigError, load
@@ -34,6 +43,7 @@ app.command()(cli_peers.echo)
 app.command()(cli_results.classify)
 app.command()(cli_results.query)
 app.command()(cli_results.resend)
+app.command()(cli_doctor.doctor)
 app.command("destinations")(cli_destinations.list_destinations)
 app.command()(cli_destinations.deliveries)
 app.command()(cli_destinations.pause)
