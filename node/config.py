@@ -60,6 +60,8 @@ class Classify(Section):
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     threads: Annotated[int, Field(ge=0)] = 0
     hang_timeout_s: Seconds = 300
+    series_timeout_s: Seconds = 3600
+    maximum_memory: Annotated[ByteSize, Field(ge=2 * 1024**3)] | None = ByteSize(8 * 1024**3)
     minimum_confidence: Share = 0.5
 
 

@@ -1,5 +1,6 @@
 """Dispatch: stable series go to inference processes; one that crashes or hangs is replaced, once a series."""
 
+import math
 import multiprocessing
 import signal
 import threading
@@ -50,7 +51,8 @@ class InferenceProcess:
         connection = self.start()
         try:
             connection.send(series_id)
-            said = self._last_word(connection, self._config.classify.hang_timeout_s)
+            classify = self._config.classify
+            said = self._last_word(connection, classify.hang_timeout_s, classify.series_timeout_s)
         except (EOFError, OSError) as error:
             raise WorkerDied(self._obituary()) from error
         if said:
@@ -84,9 +86,12 @@ class InferenceProcess:
             raise WorkerDied(f"could not start: {self._obituary()}") from error
         return ours
 
-    def _last_word(self, connection: Connection, silence_s: float, expected: str = "") -> str:
-        """Wait for the answer, allowing `silence_s` without a sign of life."""
-        deadline = time.monotonic() + silence_s
+    def _last_word(
+        self, connection: Connection, silence_s: float, whole_s: float = math.inf, expected: str = ""
+    ) -> str:
+        """Wait for the answer, allowing `silence_s` without a sign of life and `whole_s` in all."""
+        end = time.monotonic() + whole_s
+        deadline = min(end, time.monotonic() + silence_s)
         while time.monotonic() < deadline:
             if self._stop.is_set():
                 self.close()
@@ -98,8 +103,10 @@ class InferenceProcess:
                 return ""
             if said != "alive":
                 return said
-            deadline = time.monotonic() + silence_s
+            deadline = min(end, time.monotonic() + silence_s)
         self.close()
+        if time.monotonic() >= end:
+            raise WorkerDied(f"took longer than {whole_s:g} s and was killed")
         raise WorkerDied(f"showed no sign of life for {silence_s:g} s and was killed")
 
     def _obituary(self) -> str:

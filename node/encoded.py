@@ -143,7 +143,7 @@ def items(data: Buffer, owner: Element, syntax: Syntax) -> Iterator[Element]:
     """
     offset, end = owner.value, owner.value_end
     while offset < end:
-        tag, _, length, value = _header(data, offset, end, syntax)
+        tag, _, length, value = header(data, offset, end, syntax)
         if tag != ITEM:
             raise EncodedError(f"{name(owner.tag)} holds {name(tag)} where an item belongs")
         undefined = length == UNDEFINED
@@ -162,7 +162,7 @@ def name(tag: int) -> str:
 
 
 def _element(data: Buffer, offset: int, end: int, syntax: Syntax, depth: int) -> Element:
-    tag, vr, length, value = _header(data, offset, end, syntax)
+    tag, vr, length, value = header(data, offset, end, syntax)
     if length != UNDEFINED:
         if value + length > end:
             raise EncodedError(f"{name(tag)} declares {length} bytes but {end - value} are left")
@@ -175,7 +175,8 @@ def _element(data: Buffer, offset: int, end: int, syntax: Syntax, depth: int) ->
     return Element(tag, vr, offset, value, stop, undefined=True)
 
 
-def _header(data: Buffer, offset: int, end: int, syntax: Syntax) -> tuple[int, bytes, int, int]:
+def header(data: Buffer, offset: int, end: int, syntax: Syntax) -> tuple[int, bytes, int, int]:
+    """Return tag, VR, length and offset of the value of the element at `offset`; raises EncodedError."""
     if offset + 8 > end:
         raise EncodedError(f"the data set ends within an element header at byte {offset}")
     group, number = struct.unpack_from(f"{syntax.order}HH", data, offset)
@@ -198,7 +199,7 @@ def _header(data: Buffer, offset: int, end: int, syntax: Syntax) -> tuple[int, b
 def _end_of_items(data: Buffer, offset: int, end: int, syntax: Syntax, depth: int, owner: str) -> int:
     """Return the offset behind the delimiter of a sequence (or of fragments) of undefined length."""
     while True:
-        tag, _, length, value = _header(data, offset, end, syntax)
+        tag, _, length, value = header(data, offset, end, syntax)
         if tag == SEQUENCE_END:
             return value
         if tag != ITEM:
@@ -220,7 +221,7 @@ def _end_of_item(data: Buffer, offset: int, end: int, syntax: Syntax, depth: int
 
 
 def _element_or_delimiter(data: Buffer, offset: int, end: int, syntax: Syntax, depth: int) -> Element:
-    tag, vr, _, value = _header(data, offset, end, syntax)
+    tag, vr, _, value = header(data, offset, end, syntax)
     if tag == ITEM_END:
         return Element(tag, vr, offset, value, value, undefined=False)
     return _element(data, offset, end, syntax, depth)

@@ -1,10 +1,10 @@
 """Which instance a data set is: its UIDs, read from the encoded bytes and held against the command."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from node.encoded import Buffer, Element, EncodedError, Syntax, elements, plain
+from node.encoded import Buffer, Element, EncodedError, Syntax, plain
+from node.nesting import walk
 from node.spool import SeriesKey, checked_uid
 from node.status import CANNOT_UNDERSTAND, DATA_SET_MISMATCH, Rejection
 
@@ -38,7 +38,8 @@ def identify(data: Buffer, transfer_syntax_uid: str, cap_bytes: int) -> Identity
     """
     try:
         walkable = plain(data, transfer_syntax_uid, cap_bytes)
-        found = dict(_uids(walkable, Syntax.found_in(walkable, transfer_syntax_uid)))
+        syntax = Syntax.found_in(walkable, transfer_syntax_uid)
+        found = {tag: _uid(walkable, element) for tag, element in walk(walkable, syntax, KEYWORDS).items()}
     except EncodedError as error:
         raise Rejection(CANNOT_UNDERSTAND, str(error)) from error
     for tag in (SOP_CLASS_UID, SOP_INSTANCE_UID):
@@ -57,12 +58,6 @@ def check_command(identity: Identity, sop_class_uid: str, sop_instance_uid: str)
         raise Rejection(DATA_SET_MISMATCH, "SOP Class UID differs from the command's")
     if identity.sop_instance_uid != sop_instance_uid:
         raise Rejection(DATA_SET_MISMATCH, "SOP Instance UID differs from the command's")
-
-
-def _uids(data: Buffer, syntax: Syntax) -> Iterator[tuple[int, str]]:
-    for element in elements(data, syntax):
-        if element.tag in KEYWORDS:
-            yield element.tag, _uid(data, element)
 
 
 def _uid(data: Buffer, element: Element) -> str:

@@ -27,6 +27,7 @@ from node import reporting, site, version
 from node.clock import utc_now
 from node.coercion import KEEP, Incoming, Term, action_for, remarks
 from node.config import Config
+from node.confine import confine
 from node.frames import by_instance
 from node.relabel import read_incoming
 from node.spool import Spool
@@ -52,6 +53,8 @@ def main(connection: Connection, config: Config) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the node decides
     logs.configure(config.log)
+    limit = config.classify.maximum_memory
+    confine(None if limit is None else int(limit))
     database = open_migrated(config.database.url)
     spool = Spool(config.spool.folder, int(config.spool.minimum_free))
     classifier = Classifier.load(config.weights(), threads=config.classify.threads)
