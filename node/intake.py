@@ -1,10 +1,12 @@
 """Intake: what every way in shares, from an encoded data set to its file in the spool."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from node.audit import INSTANCES_TRANSFERRED, Trail
 from node.identify import check_command, identify
 from node.part10 import Meta
-from node.spool import Spool, Stored
+from node.spool import SeriesKey, Spool, Stored
 from node.status import DATA_SET_MISMATCH, Rejection
 
 
@@ -43,3 +45,26 @@ def take_in(spool: Spool, offer: Offer, data: memoryview, cap_bytes: int) -> Arr
     )
     stored = spool.store(identity.key, identity.sop_instance_uid, meta.encode(), data)
     return Arrival(stored, identity.sop_class_uid, offer.transfer_syntax_uid, offer.calling_ae_title)
+
+
+def note_transfer(
+    trail: Trail, source: Mapping[str, str], called: str, stored: Mapping[SeriesKey, int], refused: int
+) -> None:
+    """Write into the audit trail what came from a source at one go, one line for each study.
+
+    `stored` counts instances by series.
+    """
+    studies: list[str | None] = [*sorted({key.study_instance_uid for key in stored})]
+    for study in studies or [None]:
+        of_study = {key: n for key, n in stored.items() if key.study_instance_uid == study}
+        trail.note(
+            INSTANCES_TRANSFERRED,
+            succeeded=not refused,
+            source=source,
+            destination={"ae_title": called},
+            study=study,
+            series=sorted(key.series_instance_uid for key in of_study),
+            instances=sum(of_study.values()),
+            refused=refused,
+        )
+        refused = 0  # told once: a refused instance belongs to no study that can be trusted

@@ -12,12 +12,12 @@ from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
-from node.audit import INSTANCES_TRANSFERRED, Alerts, Trail
+from node.audit import Alerts, Trail
 from node.certificates import Certificates
 from node.config_receive import Receive
 from node.door import Admission, Door, listen
 from node.guard import Memory
-from node.intake import Arrival, Offer, take_in
+from node.intake import Arrival, Offer, note_transfer, take_in
 from node.lobby import Lobby
 from node.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from node.scu import no_delay
@@ -190,26 +190,12 @@ class Receiver:
             self._released(frozenset(received.stored))
 
     def _note(self, association: Association, received: _Received) -> None:
-        """Write into the audit trail what came over an association, one line for each study."""
+        """Write into the audit trail what came over an association."""
         source = {
             "ae_title": str(association.requestor.ae_title).strip(),
             "address": str(association.requestor.address),
         }
-        refused = received.refused
-        studies: list[str | None] = [*sorted({key.study_instance_uid for key in received.stored})]
-        for study in studies or [None]:
-            of_study = {key: n for key, n in received.stored.items() if key.study_instance_uid == study}
-            self._trail.note(
-                INSTANCES_TRANSFERRED,
-                succeeded=not refused,
-                source=source,
-                destination={"ae_title": self._config.ae_title},
-                study=study,
-                series=sorted(key.series_instance_uid for key in of_study),
-                instances=sum(of_study.values()),
-                refused=refused,
-            )
-            refused = 0  # told once: a refused instance belongs to no study that can be trusted
+        note_transfer(self._trail, source, self._config.ae_title, received.stored, received.refused)
 
 
 def _on_echo(_event: evt.Event) -> int:

@@ -48,8 +48,13 @@ class WebReceiver:
         self._listening: socket.socket | None = None
 
     def listen(self) -> None:
-        """Take the address; raises OSError when it is taken."""
+        """Take the address; raises OSError when it is taken or the certificate cannot be used."""
         web = self._config.web
+        if web.certificate is not None:
+            try:
+                web_server.server_context(web)
+            except OSError as error:
+                raise OSError(f"web.certificate, key or client_ca cannot be used: {error}") from error
         family = socket.AF_INET6 if ":" in web.host else socket.AF_INET
         self._listening = socket.socket(family, socket.SOCK_STREAM)
         self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,6 +1,7 @@
 """The STOW-RS origin server as an application: who asks, how much, and pumping the body to the upload."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from email.message import Message
 from typing import Final
@@ -10,8 +11,9 @@ from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
+from node.audit import NODE_AUTHENTICATION, SECURITY_ALERT, Alerts, Trail
 from node.config_web import Web, WebClient
-from node.intake import Arrival, Offer
+from node.intake import Arrival, Offer, note_transfer
 from node.spool import UID_PATTERN, SeriesKey
 from node.stow import MEDIA_TYPE, Malformed, TooMuch, Upload
 from node.stow_answer import JSON, acceptable, encoded, http_status, response
@@ -45,8 +47,14 @@ class Origin:
         room: Room,
         store: Callable[[Offer, memoryview], Arrival],
         released: Callable[[frozenset[SeriesKey]], None],
+        trail: Trail,
+        called: str,
     ) -> None:
+        """`called` is the AE title of the node, for the audit trail."""
         self._settings = settings
+        self._called = called
+        self._trail = trail
+        self._alerts = Alerts(trail)
         self._room = room
         self._store = store
         self._released = released
@@ -63,8 +71,9 @@ class Origin:
             refused = Refused(503, str(busy), **_RETRY_AFTER)
         except Refused as error:
             refused = error
-        log.warning(
-            "web request refused", status=refused.status, reason=refused.comment, address=_address(request)
+        event = NODE_AUTHENTICATION if refused.status == 401 else SECURITY_ALERT
+        self._alerts.alert(
+            "web request refused", _address(request), event, status=refused.status, why=refused.comment
         )
         return Response(
             refused.comment + "\n",
@@ -97,6 +106,13 @@ class Origin:
         finally:
             await run_in_threadpool(upload.close)
             self._released(frozenset(each.stored.key for each in upload.arrivals))
+            note_transfer(
+                self._trail,
+                {"ae_title": client.ae_title, "address": _address(request)},
+                self._called,
+                Counter(each.stored.key for each in upload.arrivals),
+                len(upload.results) - len(upload.arrivals),
+            )
         return self._answer(upload, client, media_type, fault)
 
     async def _pump(self, request: Request, upload: Upload) -> None:

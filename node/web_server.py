@@ -19,6 +19,8 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from node import log as logs
+from node.audit import Trail
+from node.certificates import CIPHERS
 from node.config import Config
 from node.config_web import Web
 from node.intake import Arrival, Offer, take_in
@@ -31,6 +33,7 @@ log = structlog.get_logger()
 STOP = "stop"
 _GRACE_S = 10
 _MEASURE_S = 60
+_RELOAD_S = 5
 _NICENESS = 5
 """The DICOM port goes first where processors are short."""
 
@@ -112,7 +115,7 @@ def _origin(config: Config, spool: Spool, line: Line) -> Origin:
         lambda: tempfile.TemporaryFile(dir=spool.folder),  # noqa: SIM115 - closed by the part
         lambda: spool.room.free_bytes() > int(config.spool.minimum_free),
     )
-    return Origin(config.web, room, store, released)
+    return Origin(config.web, room, store, released, Trail(config.audit.file), config.receive.ae_title)
 
 
 def _uvicorn(settings: Web, origin: Origin) -> uvicorn.Config:
@@ -130,17 +133,45 @@ def _uvicorn(settings: Web, origin: Origin) -> uvicorn.Config:
     )
     config.load()
     if settings.certificate is not None:
-        config.ssl = _tls(settings)
+        context = server_context(settings)
+        config.ssl = context
+        threading.Thread(target=_reload, args=(context, settings), daemon=True).start()
     return config
 
 
-def _tls(settings: Web) -> ssl.SSLContext:
+def _reload(context: ssl.SSLContext, settings: Web) -> None:
+    """Use new files of certificate and key for the next handshakes, once both belong together."""
+    seen = _stamps(settings)
+    while True:
+        time.sleep(_RELOAD_S)
+        now = _stamps(settings)
+        if now == seen:
+            continue
+        try:
+            _load(context, settings)
+        except OSError as error:
+            log.error("the web server's new certificate is not used", reason=str(error))
+        else:
+            log.info("the web server's certificate was read again")
+        seen = now
+
+
+def _stamps(settings: Web) -> list[float]:
+    return [path.stat().st_mtime for path in (settings.certificate, settings.key) if path and path.exists()]
+
+
+def _load(context: ssl.SSLContext, settings: Web) -> None:
+    assert settings.certificate is not None  # noqa: S101 - asked by the caller
+    context.load_cert_chain(settings.certificate, settings.key, password="")
+
+
+def server_context(settings: Web) -> ssl.SSLContext:
     """TLS 1.2 and 1.3 with forward secrecy alone (BCP 195); with `client_ca` for holders of a certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
-    assert settings.certificate is not None  # noqa: S101 - asked by the caller
-    context.load_cert_chain(settings.certificate, settings.key)
+    context.set_ciphers(CIPHERS)
+    context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
+    _load(context, settings)
     if settings.client_ca is not None:
         context.load_verify_locations(settings.client_ca)
         context.verify_mode = ssl.CERT_REQUIRED

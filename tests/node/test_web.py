@@ -1,5 +1,6 @@
 """Tests of the web server as it runs: dicomweb-client and hostile clients against its own process."""
 
+import json
 import socket
 import ssl
 import threading
@@ -79,6 +80,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         settings = {
             "receive": {"promiscuous": True},
             "spool": {"folder": str(tmp_path / "spool"), "minimum_free": 0},
+            "audit": {"file": str(tmp_path / "audit.jsonl")},
             "web": {"enabled": True, "port": 0, "clients": clients or [{"ae_title": "APP", "token": TOKEN}]}
             | web,
         }
@@ -154,6 +156,10 @@ def test_who_may_store_is_asked_first(serve: Serve, tmp_path: Path) -> None:
         assert answer.status_code == 401
         assert "Basic" in answer.headers["WWW-Authenticate"]
         assert TOKEN not in answer.text
+    audited = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
+    assert [each["source"]["ae_title"] for each in audited[:3]] == ["APP1", "APP2", "APP3"]
+    assert {each["event"] for each in audited[3:]} == {"Node Authentication"}
+    assert len(audited) == 8
 
 
 def test_requests_that_are_none_get_their_status(serve: Serve) -> None:
