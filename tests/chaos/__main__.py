@@ -43,7 +43,7 @@ def main(
     short: Annotated[bool, typer.Option(help="a minute's version of each fault")] = False,
     only: Annotated[list[str] | None, typer.Option(help="words of a fault's name")] = None,
     random_kills: Annotated[int, typer.Option("--kills", help="how many at random times")] = 200,
-    jobs: Annotated[int, typer.Option(help="faults at the same time")] = 3,
+    jobs: Annotated[int, typer.Option(help="faults at the same time")] = 4,
     out: Annotated[Path | None, typer.Option(help="where the table is written")] = None,
 ) -> None:
     """Run the fault tests; exit with 1 if one of the last three figures is not zero anywhere."""

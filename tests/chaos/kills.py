@@ -85,7 +85,7 @@ def at_random(plan: Plan) -> Result:
         for thread in load:
             thread.start()
         try:
-            while sum(done.values()) < kills and not plan.over(reserve_s=90):
+            while sum(done.values()) < kills and not plan.over(reserve_s=plan.scaled(150, 60)):
                 _PAUSE.wait(chance.uniform(0.05, 1.0))
                 done[_kill_one(made, chance)] += 1
                 made.restart()

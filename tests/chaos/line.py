@@ -16,6 +16,7 @@ from node.part10 import meta_end
 from node.spool import Spool, data_set_digest
 from tests.chaos import sender
 from tests.chaos.archive import Archive
+from tests.chaos.forked import QuickNode
 from tests.chaos.ledger import Counts, Ledger
 from tests.harness import RunningNode, make_node, wait_until
 
@@ -26,18 +27,21 @@ _UNDER_WAY: Final = {"stable", "classified"}
 
 
 class Line:
-    """One node, one archive, one ledger; started by `line`."""
+    """One node, one archive, one ledger; started by `line`. `quick`: its processes come from a zygote."""
 
-    def __init__(self, folder: Path, **sections: Any) -> None:
+    def __init__(self, folder: Path, quick: bool = True, **sections: Any) -> None:
         self.folder = folder
         self.archive = Archive(folder / "archive")
         self.ledger = Ledger()
         destinations = sections.pop("destinations", None) or [self.archive.destination()]
-        self.node: RunningNode = make_node(folder / "node", *destinations, **sections)
+        made = make_node(folder / "node", *destinations, **sections)
+        self.node: RunningNode = QuickNode(made.folder, made.settings) if quick else made
         self.node.module = "tests.chaos.victim"
 
     def faults(self, **faults: Any) -> None:
         """Build these faults into the node that is started next."""
+        if isinstance(self.node, QuickNode):
+            self.node.faults = faults
         self.node.environment["BODYTAG_CHAOS"] = json.dumps(faults)
 
     def insist(self, files: Sequence[Path], deadline_s: float = 120.0) -> None:
@@ -102,15 +106,17 @@ class Line:
         """End whatever still runs."""
         if self.node.process is not None and self.node.process.poll() is None:
             self.node.kill()
+        if isinstance(self.node, QuickNode):
+            self.node.end()
         self.archive.stop()
 
 
 @contextmanager
-def line(**sections: Any) -> Iterator[Line]:
+def line(quick: bool = True, **sections: Any) -> Iterator[Line]:
     """Make a line in memory, its archive listening, its node not started; all ends with the block."""
     parent = MEMORY if MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="bodytag-chaos-", dir=parent, ignore_cleanup_errors=True) as name:
-        made = Line(Path(name), **sections)
+        made = Line(Path(name), quick, **sections)
         made.archive.start()
         try:
             yield made

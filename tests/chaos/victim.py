@@ -7,6 +7,7 @@ JSON. Its worker imports this file, too, and so has the same faults.
 import json
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -23,7 +24,6 @@ from model.read import Image, ImageHeader
 from model.regions import CT_CLASSES
 from node import clock
 
-FAULTS: Final[dict[str, Any]] = json.loads(os.environ.get("BODYTAG_CHAOS", "{}"))
 _FOREVER: Final = threading.Event()
 
 
@@ -53,7 +53,19 @@ def die_at(step: str, nth: int, marker: Path) -> None:
     owner: Any = import_module(module)
     for each in owners:
         owner = getattr(owner, each)
-    setattr(owner, last, _deadly(getattr(owner, last), when, nth, marker))
+    function = getattr(owner, last)
+    replace(owner, last, _deadly(function, when, nth, marker))
+
+
+def replace(owner: Any, name: str, new: Any) -> None:
+    """Replace a function, also in those modules that imported it by name."""
+    old = getattr(owner, name)
+    setattr(owner, name, new)
+    for module in list(sys.modules.values()):
+        if module.__name__.startswith(("node.", "db.", "model.")):
+            for known, value in list(vars(module).items()):
+                if value is old:
+                    setattr(module, known, new)
 
 
 def _deadly(function: Callable[..., Any], when: str, nth: int, marker: Path) -> Callable[..., Any]:
@@ -92,7 +104,7 @@ def spoil_worker(how: str, marked: str) -> None:
         image: Image = read_pixels(header)
         return image
 
-    worker.read_pixels = spoiled  # type: ignore[attr-defined]
+    replace(worker, "read_pixels", spoiled)
 
 
 def _spoil(how: str) -> None:
@@ -112,22 +124,22 @@ def jump(file: Path) -> None:
     def utc_now() -> datetime:
         return datetime.now(UTC) + timedelta(seconds=float(file.read_text() or 0))
 
-    clock.utc_now = utc_now
+    replace(clock, "utc_now", utc_now)
 
 
-def prepare() -> None:
-    """Build the faults in, before the parts of the node are imported and hold each other by name."""
-    if "clock" in FAULTS:
-        jump(Path(FAULTS["clock"]))
-    if not FAULTS.get("networks"):
-        Classifier.load = StandIn.load  # type: ignore[method-assign,assignment]
-    if "die" in FAULTS:
-        die_at(FAULTS["die"], int(FAULTS.get("nth", 1)), Path(FAULTS["marker"]))
-    if "worker" in FAULTS:
-        spoil_worker(FAULTS["worker"], FAULTS["marked"])
+def prepare(faults: dict[str, Any]) -> None:
+    """Build the faults in."""
+    Classifier.load = StandIn.load  # type: ignore[method-assign,assignment]
+    if "clock" in faults:
+        jump(Path(faults["clock"]))
+    if "die" in faults:
+        die_at(faults["die"], int(faults.get("nth", 1)), Path(faults["marker"]))
+    if "worker" in faults:
+        spoil_worker(faults["worker"], faults["marked"])
 
 
-prepare()
+if __name__ in ("__main__", "__mp_main__"):  # the second: in the worker that this node starts
+    prepare(json.loads(os.environ.get("BODYTAG_CHAOS", "{}")))
 
 if __name__ == "__main__":
     import_module("node.cli").app()

@@ -15,7 +15,7 @@ HOW = {
 def spoiled(plan: Plan) -> Result:
     """Send three series; over one image of the second the worker fails, each time anew."""
     faults = dict(list(HOW.items())[1:2]) if plan.short else HOW
-    with line(classify={"hang_timeout_s": 3}) as made:
+    with line(quick=False, classify={"hang_timeout_s": 10}) as made:
         for how, said in faults.items():
             files = [series(made.folder / "in", 5) for _ in range(3)]
             marked = files[1][2].name.split("+")[0]
