@@ -1,7 +1,7 @@
 """TLS towards destinations, as BCP 195 (RFC 9325) wants it; certificates are read anew each time."""
 
 import ssl
-from typing import Any, Final
+from typing import Final
 
 from node.config_destinations import Tls
 from node.transport import PeerError
@@ -15,18 +15,33 @@ class NotingContext(ssl.SSLContext):
 
     said: str = ""
 
-    def wrap_socket(self, *arguments: Any, **options: Any) -> ssl.SSLSocket:
-        """Shake hands; what goes wrong is kept in `said` and raised."""
+
+class _NotingSocket(ssl.SSLSocket):
+    """A socket that tells its context."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        """Shake hands; what goes wrong is noted and raised."""
         try:
-            return super().wrap_socket(*arguments, **options)
+            super().do_handshake(block)
         except (OSError, ValueError) as error:
-            self.said = reason(error)
+            if isinstance(self.context, NotingContext):
+                self.context.said = reason(error)
+            self.close()  # pynetdicom leaves it to the garbage collector
+            raise
+
+    def shutdown(self, how: int) -> None:
+        """End the connection; where it has ended already, close, which pynetdicom leaves out then."""
+        try:
+            super().shutdown(how)
+        except OSError:
+            self.close()
             raise
 
 
 def client_context(tls: Tls) -> NotingContext:
     """Make the context for one connection; raises PeerError where a certificate or key cannot be used."""
     context = NotingContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.sslsocket_class = _NotingSocket
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(CIPHERS)
     context.check_hostname = tls.check_name

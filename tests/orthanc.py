@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import requests
+
 from tests.harness import free_port, wait_until
 
 PLUGIN: Final = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
@@ -62,10 +64,11 @@ class Orthanc:
         except OSError:
             return False
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str, login: tuple[str, str] | None = None) -> Any:
         """Ask its REST interface."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._http}/{path}", timeout=10) as answer:
-            return json.load(answer)
+        answer = requests.get(f"http://127.0.0.1:{self._http}/{path}", auth=login, timeout=10)
+        answer.raise_for_status()
+        return answer.json()
 
     def post(self, path: str, content: Any) -> Any:
         """Send JSON to its REST interface."""
@@ -73,11 +76,13 @@ class Orthanc:
         with urllib.request.urlopen(url, json.dumps(content).encode(), timeout=10) as answer:
             return json.load(answer)
 
-    def tags(self, modality: str = "CT") -> list[dict[str, Any]]:
+    def tags(self, modality: str = "CT", login: tuple[str, str] | None = None) -> list[dict[str, Any]]:
         """Return the attributes of every instance of a modality that it has, by their keywords."""
-        found = [self.get(f"instances/{each}/simplified-tags") for each in self.get("instances")]
+        found = [
+            self.get(f"instances/{each}/simplified-tags", login) for each in self.get("instances", login)
+        ]
         return [each for each in found if each.get("Modality") == modality]
 
-    def terms(self) -> list[str]:
+    def terms(self, login: tuple[str, str] | None = None) -> list[str]:
         """Return the BodyPartExamined of every CT instance that it has."""
-        return sorted(each.get("BodyPartExamined", "") for each in self.tags())
+        return sorted(each.get("BodyPartExamined", "") for each in self.tags(login=login))
