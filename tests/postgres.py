@@ -24,7 +24,7 @@ def _binaries() -> Path:
     """Find the newest installed server; a machine without one fails the test instead of skipping it."""
     found = [path for path in BINARIES.glob("*/bin") if (path / "initdb").exists()]
     if not found:
-        pytest.fail(f"no PostgreSQL server under {BINARIES}: apt-get install postgresql")
+        raise AssertionError(f"no PostgreSQL server under {BINARIES}: apt-get install postgresql")
     return max(found, key=lambda path: int(path.parent.name))
 
 
@@ -42,7 +42,8 @@ def _run(*command: str | Path) -> None:
         extra_groups=[] if user else None,
     )
     if done.returncode != 0:
-        pytest.fail(f"{Path(command[0]).name} failed: {done.stderr.strip() or done.stdout.strip()}")
+        said = done.stderr.strip() or done.stdout.strip()
+        raise AssertionError(f"{Path(command[0]).name} failed: {said}")
 
 
 class Server:

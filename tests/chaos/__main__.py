@@ -2,7 +2,9 @@
 
 import logging
 import os
+import signal
 import time
+import traceback
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -14,7 +16,7 @@ import psutil
 import typer
 
 from tests.chaos import databases, disks, kills, peers, times, workers
-from tests.chaos.plan import Fault, Plan
+from tests.chaos.plan import AT_THE_END, Fault, Plan
 from tests.chaos.report import Ended, text
 
 FAULTS: Final[dict[str, Fault]] = {
@@ -49,6 +51,8 @@ def main(
     """Run the fault tests; exit with 1 if one of the last three figures is not zero anywhere."""
     warnings.simplefilter("ignore", ResourceWarning)
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: end(2))
     plan = Plan(minutes, short, random_kills)
     chosen = {name: fault for name, fault in FAULTS.items() if not only or any(word in name for word in only)}
     ended = run_all(chosen, plan, jobs)
@@ -72,6 +76,7 @@ def end(status: int) -> NoReturn:
     """End the program and every node that still runs, without waiting for what hangs."""
     for child in psutil.Process().children(recursive=True):
         child.kill()
+    AT_THE_END.close()
     os._exit(status)
 
 
@@ -84,6 +89,7 @@ def run(name: str, fault: Fault, plan: Plan) -> Ended:
         result = fault(plan)
     except Exception as error:  # noqa: BLE001 - one fault that fails must not end the others
         print(f"{name}: {error}", flush=True)
+        traceback.print_exc()
         return Ended(name, None, f"{type(error).__name__}: {error}", time.monotonic() - began)
     ended = Ended(name, result, "", time.monotonic() - began)
     print(

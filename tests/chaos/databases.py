@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.chaos.line import line
 from tests.chaos.objects import series
-from tests.chaos.plan import Plan, Result
+from tests.chaos.plan import AT_THE_END, Plan, Result
 from tests.postgres import Server
 
 _PAUSE = threading.Event()
@@ -36,6 +36,7 @@ def stopped(plan: Plan) -> Result:
     seconds = plan.scaled(60, 4)
     with tempfile.TemporaryDirectory(prefix="bodytag-postgres-") as folder:
         server = Server(Path(folder))
+        AT_THE_END.callback(server.stop)
         server.start()
         try:
             with line(database={"url": server.url}) as made:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.chaos import sender
 from tests.chaos.line import line
 from tests.chaos.objects import series
-from tests.chaos.plan import Plan, Result
+from tests.chaos.plan import AT_THE_END, Plan, Result
 from tests.harness import wait_until
 
 
@@ -19,10 +19,16 @@ def small_disk(mebibytes: int) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="bodytag-disk-") as name:
         options = ["-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", name]
         subprocess.run(["mount", *options], check=True, capture_output=True)
+        AT_THE_END.callback(_unmount, name)
         try:
             yield Path(name)
         finally:
-            subprocess.run(["umount", "--lazy", name], check=True, capture_output=True)
+            _unmount(name)
+
+
+def _unmount(name: str) -> None:
+    if Path(name).is_mount():
+        subprocess.run(["umount", "--lazy", name], check=True, capture_output=True)
 
 
 def full(plan: Plan) -> Result:

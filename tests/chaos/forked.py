@@ -101,7 +101,8 @@ class QuickNode(RunningNode):
     def start(self) -> "QuickNode":
         """Write the configuration, have the node forked, and wait until it answers C-ECHO."""
         self.config_path.write_text(yaml.safe_dump(self.settings), encoding="utf-8")
-        if self.zygote is None:
+        if self.zygote is None or self.zygote.poll() is not None:
+            self.address.unlink(missing_ok=True)
             self._start_zygote()
         ended = self.folder / "ended"
         ended.unlink(missing_ok=True)
@@ -111,7 +112,10 @@ class QuickNode(RunningNode):
             "log": str(self.log),
             "ended": str(ended),
         }
-        self.process = ForkedNode(ask(self.address, request, []), ended)  # type: ignore[assignment]
+        try:
+            self.process = ForkedNode(ask(self.address, request, []), ended)  # type: ignore[assignment]
+        except OSError as error:
+            raise AssertionError(f"no node was forked: {error!r}") from error
         wait_until(self._answers, "the node answers C-ECHO")
         return self
 

@@ -1,6 +1,7 @@
 """A line to break: a modality, a node with faults built in, an archive, and the ledger that judges."""
 
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ from tests.chaos import sender
 from tests.chaos.archive import Archive
 from tests.chaos.forked import QuickNode
 from tests.chaos.ledger import Counts, Ledger
+from tests.chaos.plan import AT_THE_END
 from tests.harness import RunningNode, make_node, wait_until
 
 MEMORY: Final = Path("/dev/shm")
@@ -116,6 +118,7 @@ def line(quick: bool = True, **sections: Any) -> Iterator[Line]:
     """Make a line in memory, its archive listening, its node not started; all ends with the block."""
     parent = MEMORY if MEMORY.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="bodytag-chaos-", dir=parent, ignore_cleanup_errors=True) as name:
+        AT_THE_END.callback(shutil.rmtree, name, ignore_errors=True)
         made = Line(Path(name), quick, **sections)
         made.archive.start()
         try:

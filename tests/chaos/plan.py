@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Final
 
 from tests.chaos.ledger import Counts
 
@@ -40,3 +42,6 @@ class Result:
 
 
 Fault = Callable[[Plan], Result]
+
+AT_THE_END: Final = ExitStack()
+"""What must be undone even where the time limit ends the program in the middle of a fault."""

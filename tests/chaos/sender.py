@@ -28,7 +28,7 @@ def send(port: int, files: Sequence[Path], ledger: Ledger, timeout_s: float = 10
                 if sender.store(path).status == 0:
                     ledger.answer(sent(path))
                     left.remove(path)
-    except (PeerError, RuntimeError):
+    except (PeerError, RuntimeError, OSError):
         return left
     return left
 
