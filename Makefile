@@ -4,10 +4,11 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DICOM  ?=
 MODALITY ?= CT
+FUZZ_SECONDS ?= 600
 DATA   ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev peers demo test lint format chaos bench train evaluate clean
+.PHONY: help install dev peers demo test lint format chaos fuzz audit bench train evaluate clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +47,13 @@ format: $(VENV)/dev ## format the code
 
 chaos: $(VENV)/dev peers ## break a running node for at most 15 minutes and write RELIABILITY.md (as root: full disk)
 	$(BIN)/python -m tests.chaos --out RELIABILITY.md
+
+fuzz: $(VENV)/dev ## fuzz the parsers, then a running node for ten minutes (FUZZ_SECONDS=600)
+	BODYTAG_FUZZ_EXAMPLES=20000 $(BIN)/python -m pytest --timeout 3600 tests/fuzz/test_parsers.py
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
+audit: $(VENV)/dev ## write build/sbom.cdx.json and ask for known weaknesses of what is installed
+	$(BIN)/python -m tests.audit
 
 bench: $(VENV)/dev peers ## measure against dcmtk and write BENCHMARKS.md
 	$(BIN)/python -m tests.bench

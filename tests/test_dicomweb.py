@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import requests
 from dicomweb_client.api import DICOMwebClient
 from dicomweb_client.session_utils import create_session_from_user_pass
@@ -28,6 +29,7 @@ def client_of(node: RunningNode) -> DICOMwebClient:
     return DICOMwebClient(url, create_session_from_user_pass("app", PASSWORD))
 
 
+@pytest.mark.timeout(600)
 def test_what_came_by_web_is_delivered_and_committed(tmp_path: Path) -> None:
     """A series goes in by STOW-RS, half of it before a kill -9, and out by C-STORE, every instance once."""
     archive = Archive(tmp_path / "archive", free_port()).start()
@@ -40,7 +42,7 @@ def test_what_came_by_web_is_delivered_and_committed(tmp_path: Path) -> None:
         node.kill()
         node.start()
         wait_until(lambda: stored(node, files[3:]), "the web server is back")
-        node.wait_for_state("delivered")
+        node.wait_for_state("delivered", deadline_s=300)
         wait_until(lambda: len(archive.files()) == 6, "all arrived")
         [row] = node.rows()
         assert row.calling_ae_title == "APP"

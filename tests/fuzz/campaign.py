@@ -128,8 +128,8 @@ def _judge(node: RunningNode, findings: Findings, status: int) -> None:
     log = node.log.read_text(errors="replace")
     if status != 0:
         findings.faults.append(f"the node ended with {status}")
-    if "Traceback" in log:
-        begin = log.index("Traceback")
+    begin = log.find("Traceback")
+    if begin >= 0:
         findings.faults.append(f"the log holds a traceback: {log[max(0, begin - 300) : begin + 3000]}")
     if findings.grown_mib > MEMORY_MIB:
         findings.faults.append(f"memory grew by {findings.grown_mib:.0f} MiB")
