@@ -22,6 +22,7 @@ from node import (
     destinations,
     log,
 )
+from node.audit_admin import commanded
 from node.cli_options import ConfigOption, JsonOption, sentences
 from node.cli_try import try_file
 from node.config import Config, ConfigError, load
@@ -99,6 +100,7 @@ def flush(
     """Tell the running node not to wait for more instances of these series."""
     with sentences():
         settings = load(config)
+        commanded(settings, "flush", series=list(series or ()))
         request = Spool(settings.spool.folder, 0).requests / f"flush-{uuid.uuid4().hex}"
     unfinished = request.with_name(f"new-{request.name}")
     unfinished.write_text("\n".join(series or ()), encoding="ascii", errors="replace")

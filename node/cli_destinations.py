@@ -17,6 +17,7 @@ from db.destinations import Hold, InstanceDelivery, Queue
 from db.queries import Filters
 from db.session import open_migrated
 from db.states import DeliveryState
+from node.audit_admin import commanded
 from node.cli_options import ConfigOption, JsonOption, sentences, terminal
 from node.clock import utc_now
 from node.config import Config, load
@@ -125,6 +126,7 @@ def _change(config: Path, names: Sequence[str], change: Callable[[Session, str, 
             with database.session() as session:
                 changed = change(session, name, utc_now())
                 held = stored.hold(session, name).paused_at is not None
+            commanded(settings, "pause" if held else "resume", destination=name, changed=changed)
             print(f"{name} {'is paused' if held else 'goes on'}{'' if changed else ', as before'}")
         database.close()
 

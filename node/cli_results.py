@@ -21,6 +21,7 @@ from model.frames import read_headers
 from model.read import ImageHeader, NotDicomError
 from model.regions import BY_KEY
 from node import tables, worker
+from node.audit_admin import commanded
 from node.cli_options import ConfigOption, JsonOption, fail, sentences, terminal
 from node.config import Config, load
 from node.resend import resend as arm_again
@@ -114,6 +115,7 @@ def resend(
         database = open_migrated(settings.database.url)
         filters = Filters(study=study, series=series, patient=patient, state=state)
         armed = arm_again(settings, database, filters, names, only_failed=not everything)
+        commanded(settings, "resend", study=study, series=series, destinations=names, deliveries=armed)
         database.close()
     print(json.dumps({"deliveries": armed}) if as_json else f"{armed} deliveries are due again")
     if not armed:

@@ -18,6 +18,7 @@ from node.backoff import pause_s
 from node.clock import utc_now
 from node.coercion import KEEP
 from node.config_destinations import Destination
+from node.ledger import Ledger
 from node.rate import Rate
 from node.readback import read_back
 from node.relabel import Modifier, write_copy
@@ -67,6 +68,7 @@ class Courier:
         spool: Spool,
         modifier: Modifier,
         paused: Callable[[], bool],
+        ledger: Ledger,
     ) -> None:
         self._destination = destination
         self._transport = transport
@@ -74,6 +76,7 @@ class Courier:
         self._spool = spool
         self._modifier = modifier
         self._paused = paused
+        self._ledger = ledger
         self._outgoing = spool.outgoing(destination.name)
         self._rate = Rate(destination.instances_per_s, destination.bytes_per_s)
         self._transcodes = bool(getattr(destination, "transcode", False))
@@ -197,6 +200,7 @@ class Courier:
         if self._counts(answer.status):
             with self._database.session() as session:
                 succeeded(session, work.delivery_id, answer.status, utc_now(), answer.comment)
+            self._ledger.delivered(work)
             return
         said = f"{status.meaning(answer.status)} {answer.comment}".strip()
         if status.is_warning(answer.status):
@@ -248,6 +252,7 @@ class Courier:
         )
         with self._database.session() as session:
             failed(session, work.delivery_id, code, comment, utc_now())
+        self._ledger.failed(work)
 
 
 def _context(work: DeliveryWork) -> Context:

@@ -13,11 +13,13 @@ from db.deliveries import due
 from db.destinations import Hold, hold
 from db.records import DeliveryWork
 from db.session import Database
+from node.audit import Trail
 from node.backoff import pause_s
 from node.clock import utc_now
 from node.config_destinations import Destination
 from node.courier import Courier, Ending
 from node.destinations import transport
+from node.ledger import Ledger
 from node.relabel import Modifier
 from node.spool import Spool
 
@@ -39,11 +41,13 @@ class Forwarder:
         database: Database,
         spool: Spool,
         modifier: Modifier,
+        trail: Trail | None = None,
     ) -> None:
         self._destination = destination
         self._database = database
         way = transport(destination, calling)
-        self._courier = Courier(destination, way, database, spool, modifier, self._paused)
+        self._ledger = Ledger(trail or Trail(None), calling, destination.name)
+        self._courier = Courier(destination, way, database, spool, modifier, self._paused, self._ledger)
         self._down = 0
         self._held = Hold()
         self._asked_at = -_POLL_S
@@ -81,7 +85,10 @@ class Forwarder:
             )
         if not work:
             return _POLL_S
-        endings = self._deliver(work, stop)
+        try:
+            endings = self._deliver(work, stop)
+        finally:
+            self._ledger.write()
         broke = [each for each in endings if each.broke]
         if not broke:
             self._down = 0

@@ -1,9 +1,11 @@
 """Which instance a data set is: its UIDs, read from the encoded bytes and held against the command."""
 
+import threading
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Final
 
-from node.encoded import Buffer, Element, EncodedError, Syntax, plain
+from node.encoded import DEFLATED, Buffer, Element, EncodedError, Syntax, plain
 from node.nesting import walk
 from node.spool import SeriesKey, checked_uid
 from node.status import CANNOT_UNDERSTAND, DATA_SET_MISMATCH, Rejection
@@ -18,6 +20,9 @@ KEYWORDS: Final = {
     STUDY_INSTANCE_UID: "Study Instance UID",
     SERIES_INSTANCE_UID: "Series Instance UID",
 }
+
+_ONE_AT_A_TIME: Final = threading.Lock()
+"""Deflated data sets are inflated one after the other, so that the cap of one is the cap of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +42,8 @@ def identify(data: Buffer, transfer_syntax_uid: str, cap_bytes: int) -> Identity
     0xA900 where a SOP UID is missing.
     """
     try:
-        walkable = plain(data, transfer_syntax_uid, cap_bytes)
-        syntax = Syntax.found_in(walkable, transfer_syntax_uid)
-        found = {tag: _uid(walkable, element) for tag, element in walk(walkable, syntax, KEYWORDS).items()}
+        with _ONE_AT_A_TIME if transfer_syntax_uid == DEFLATED else nullcontext():
+            found = _uids(data, transfer_syntax_uid, cap_bytes)
     except EncodedError as error:
         raise Rejection(CANNOT_UNDERSTAND, str(error)) from error
     for tag in (SOP_CLASS_UID, SOP_INSTANCE_UID):
@@ -58,6 +62,12 @@ def check_command(identity: Identity, sop_class_uid: str, sop_instance_uid: str)
         raise Rejection(DATA_SET_MISMATCH, "SOP Class UID differs from the command's")
     if identity.sop_instance_uid != sop_instance_uid:
         raise Rejection(DATA_SET_MISMATCH, "SOP Instance UID differs from the command's")
+
+
+def _uids(data: Buffer, transfer_syntax_uid: str, cap_bytes: int) -> dict[int, str]:
+    walkable = plain(data, transfer_syntax_uid, cap_bytes)
+    syntax = Syntax.found_in(walkable, transfer_syntax_uid)
+    return {tag: _uid(walkable, element) for tag, element in walk(walkable, syntax, KEYWORDS).items()}
 
 
 def _uid(data: Buffer, element: Element) -> str:

@@ -11,6 +11,8 @@ from db.deliveries import skip_destinations
 from db.records import Route, SeriesFacts
 from db.session import Database, migrate, open_migrated
 from node import site
+from node.audit import APPLICATION_STOP, Trail
+from node.audit_admin import started
 from node.clock import utc_now
 from node.coercion import KEEP
 from node.commitment import Commitments
@@ -40,11 +42,12 @@ class Node:
         self._spool = spool
         self._database = database
         self._stop = threading.Event()
+        trail = Trail(config.audit.file)
         modifier = Modifier(config.receive.ae_title, int(config.receive.maximum_inflated_bytes))
         # Whether a series is relabelled is decided with its verdict; until then nothing is.
         routes = [Route(destination.name, KEEP) for destination in config.forwarded]
         self._forwarders = [
-            Forwarder(destination, config.receive.ae_title, database, spool, modifier)
+            Forwarder(destination, config.receive.ae_title, database, spool, modifier, trail)
             for destination in config.destinations
         ]
         self._dispatcher = Dispatcher(config, database, routes, self._wake_forwarders)
@@ -57,6 +60,7 @@ class Node:
             spool,
             self._tracker.arrived,
             self._tracker.released,
+            trail,
             on_action=self._commitments.on_action if config.commitment.enabled else None,
         )
         self._keeper = Keeper(config.spool, spool, database)
@@ -122,6 +126,8 @@ def serve(config: Config) -> None:
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
+    trail = Trail(config.audit.file)
+    trail.check()
     quota = config.spool.quota
     spool = Spool(config.spool.folder, int(config.spool.minimum_free), None if quota is None else int(quota))
     with spool.lock():
@@ -134,7 +140,9 @@ def serve(config: Config) -> None:
         node = Node(config, spool, database)
         node.start()
         log.info("bodytag runs", version=VERSION, destinations=[each.name for each in config.forwarded])
+        started(trail, config)
         ended.wait()
         log.info("stopping")
         node.stop()
+        trail.note(APPLICATION_STOP, succeeded=True, ae_title=config.receive.ae_title)
         database.close()
