@@ -18,8 +18,10 @@ from node import status
 from node.anatomy import SIDES
 from node.coercion import NEW_SERIES, RELABELLED_MODALITIES, WRITE
 from node.config import Relabel, Series
+from node.config_commitment import CommitmentSection
 from node.config_destinations import DicomDestination, FolderDestination, Retry, Tls, WebDestination
 from node.config_receive import Receive
+from node.config_web import Web
 from node.derived import DERIVATION
 from node.encoded import MAXIMUM_DEPTH, name
 from node.part10 import IMPLEMENTATION_CLASS_UID
@@ -242,6 +244,8 @@ def test_rules_of_coercion() -> None:
         ("destinations.retry", Retry),
         ("relabel", Relabel),
         ("series", Series),
+        ("web", Web),
+        ("commitment", CommitmentSection),
     ],
 )
 def test_parameters(prefix: str, model: type[BaseModel]) -> None:
