@@ -19,6 +19,7 @@ from pynetdicom.association import Association
 from pynetdicom.transport import AssociationSocket
 
 from node import pdu
+from node.upper_layer import Patient
 
 _READ_BYTES: Final = 262144
 _PATIENCE_S: Final = 0.05
@@ -87,6 +88,7 @@ class Guarded(AssociationSocket):  # type: ignore[misc]  # the library is not ty
         cut: Callable[[str], None],
     ) -> None:
         super().__init__(association, client_socket=connection)
+        association.dul.state_machine = Patient(association.dul)
         self._limits, self._memory, self._cut = limits, memory, cut
         self._messages = pdu.Messages(limits.maximum_message_bytes)
         self._buffer = bytearray(request)
