@@ -30,6 +30,11 @@ SHORT_VRS: Final = frozenset(
 MAXIMUM_DEPTH: Final = 32
 """Sequences nested deeper are refused: real objects stay under ten."""
 
+_MOST_EXPANDED: Final = 1032
+"""What deflate can make of one byte at most."""
+
+_PIECE_BYTES: Final = 1 << 20
+
 
 class EncodedError(ValueError):
     """The bytes are no data set; the message is one sentence."""
@@ -89,8 +94,11 @@ class Element:
 def inflate(data: Buffer, cap_bytes: int) -> bytes:
     """Undo the deflated transfer syntax (PS3.5 A.5), giving up above `cap_bytes`.
 
-    Raises EncodedError when the data is no deflate stream or would grow beyond the cap.
+    Raises EncodedError when the data is no deflate stream or would grow beyond the cap; what would grow so
+    far is found out piece by piece, before any memory is taken for it.
     """
+    if len(data) * _MOST_EXPANDED > cap_bytes:
+        _measure(data, cap_bytes)
     machine = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         plain = machine.decompress(data, cap_bytes + 1)
@@ -101,6 +109,19 @@ def inflate(data: Buffer, cap_bytes: int) -> bytes:
     if not machine.eof:
         raise EncodedError("the deflated data set is cut off")
     return plain
+
+
+def _measure(data: Buffer, cap_bytes: int) -> None:
+    machine = zlib.decompressobj(-zlib.MAX_WBITS)
+    total, left = 0, bytes(data)
+    while left and not machine.eof and total <= cap_bytes:
+        try:
+            total += len(machine.decompress(left, _PIECE_BYTES))
+        except zlib.error as error:
+            raise EncodedError("the deflated data set does not inflate") from error
+        left = machine.unconsumed_tail
+    if total > cap_bytes:
+        raise EncodedError(f"the deflated data set inflates to more than {cap_bytes} bytes")
 
 
 def plain(data: Buffer, transfer_syntax_uid: str, cap_bytes: int) -> Buffer:

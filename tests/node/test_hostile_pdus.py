@@ -3,6 +3,7 @@
 import struct
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,13 @@ def test_pipelined_requests_are_answered_in_order(tmp_path: Path) -> None:
     assert all(answer is not None and answer[0] == P_DATA for answer in answers)
 
 
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """One receiver for all tests that change nothing about it."""
+    with listening(tmp_path_factory.mktemp("node"), association_timeout_s=3) as listener:
+        yield listener
+
+
 NONSENSE = {
     "an unknown PDU type": pdu(0x55, b"abcd"),
     "a second association request": request(),
@@ -198,14 +206,13 @@ NONSENSE = {
 
 
 @pytest.mark.parametrize("nonsense", NONSENSE.values(), ids=NONSENSE.keys())
-def test_nonsense_ends_its_association_and_nothing_else(tmp_path: Path, nonsense: bytes) -> None:
+def test_nonsense_ends_its_association_and_nothing_else(target: Target, nonsense: bytes) -> None:
     """The connection is closed at once, no thread is left, and the next caller is served."""
-    with listening(tmp_path) as node:
-        with associated(node.port) as connection:
-            connection.sendall(nonsense)
-            assert ended_s(connection) < 10
-        wait_until(lambda: not association_threads(), "the association is gone")
-        assert served_s(node.peer()) < 10
+    with associated(target.port) as connection:
+        connection.sendall(nonsense)
+        assert ended_s(connection) < 10
+    wait_until(lambda: not association_threads(), "the association is gone")
+    assert served_s(target.peer()) < 10
 
 
 REQUESTS = {
@@ -224,14 +231,14 @@ REQUESTS = {
 
 
 @pytest.mark.parametrize("asked", REQUESTS.values(), ids=REQUESTS.keys())
-def test_nonsense_before_an_association_is_cut(tmp_path: Path, asked: bytes) -> None:
+def test_nonsense_before_an_association_is_cut(target: Target, asked: bytes) -> None:
     """What is no association request gets no association, and costs nobody else anything."""
-    with listening(tmp_path) as node:
-        with connected(node.port) as connection:
-            connection.sendall(asked)
-            assert ended_s(connection) < 10
-        assert not association_threads()
-        assert served_s(node.peer()) < 10
+    wait_until(lambda: not association_threads(), "the caller before is gone")
+    with connected(target.port) as connection:
+        connection.sendall(asked)
+        assert ended_s(connection) < 10
+    assert not association_threads()
+    assert served_s(target.peer()) < 10
 
 
 def test_the_largest_request_that_is_allowed_is_decided_quickly(tmp_path: Path) -> None:
