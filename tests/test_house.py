@@ -66,7 +66,9 @@ def test_tests_do_not_sleep(path: Path) -> None:
 
 def test_broad_excepts_stand_at_the_edges_only() -> None:
     """Every exception is caught only in the handlers and in the loops."""
-    loops = {f"node/{name}.py" for name in ("series", "dispatch", "forward", "retention", "commitment", "web")}
+    loops = {
+        f"node/{name}.py" for name in ("series", "dispatch", "forward", "retention", "commitment", "web")
+    }
     edges = loops | {"node/receive.py", "node/transcode.py", "node/worker.py"}
     broad = {
         names(path)
