@@ -4,7 +4,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ HANG_S: Final = 30.0
 MEMORY_MIB: Final = 250
 """How much the node and its web server may grow; each hostile association may hold a message meanwhile."""
 
+_CAUGHT: Final = "Unable to decode the received PDU data"
 _PEERS: Final = 6
 _PAUSE = threading.Event()
 
@@ -128,11 +129,24 @@ def _judge(node: RunningNode, findings: Findings, status: int) -> None:
     log = node.log.read_text(errors="replace")
     if status != 0:
         findings.faults.append(f"the node ended with {status}")
-    begin = log.find("Traceback")
-    if begin >= 0:
-        findings.faults.append(f"the log holds a traceback: {log[max(0, begin - 300) : begin + 3000]}")
+    findings.faults += sorted(set(_tracebacks(log)))
     if findings.grown_mib > MEMORY_MIB:
         findings.faults.append(f"memory grew by {findings.grown_mib:.0f} MiB")
+
+
+def _tracebacks(log: str) -> Iterator[str]:
+    """Return where each traceback comes from, and its last line.
+
+    One that pynetdicom logs when an association request cannot be decoded is no finding: it is caught, and
+    the association is aborted as it should be.
+    """
+    before, *found = log.split("Traceback (most recent call last):\n")
+    for each in found:
+        if _CAUGHT not in before[-200:]:
+            frames = [line for line in each.splitlines() if line.startswith("  ")]
+            rest = each.splitlines()[len(frames) :]
+            yield f"traceback after {before[-200:]!r}: {frames[-2:]} {rest[:1]}"
+        before = each
 
 
 def _rss_mib(node: RunningNode) -> float:
