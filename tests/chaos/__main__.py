@@ -17,7 +17,7 @@ import typer
 
 from tests.chaos import databases, disks, kills, peers, times, workers
 from tests.chaos.plan import AT_THE_END, Fault, Plan
-from tests.chaos.report import Ended, text
+from tests.chaos.report import Ended, lines, text
 
 FAULTS: Final[dict[str, Fault]] = {
     "kill -9 at random times": kills.at_random,
@@ -56,7 +56,7 @@ def main(
     plan = Plan(minutes, short, random_kills)
     chosen = {name: fault for name, fault in FAULTS.items() if not only or any(word in name for word in only)}
     ended = run_all(chosen, plan, jobs)
-    table = text(ended, plan)
+    table = text(ended, plan, lines(out) if only else {})
     print(table, flush=True)
     if out is not None:
         out.write_text(table, encoding="utf-8")

@@ -50,6 +50,11 @@ class Archive:
                 association.abort()
             self._server = None
 
+    def distinct(self) -> int:
+        """Return how many instances it has."""
+        with self._lock:
+            return len({path.name.split("+")[0] for path, kept in self._got if kept})
+
     def copies(self) -> list[Copy]:
         """Describe all that was ever received, in the order of arrival."""
         with self._lock:

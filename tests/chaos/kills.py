@@ -40,6 +40,8 @@ STEPS: Final[tuple[tuple[str, int], ...]] = (
 """Where a process kills itself, at which call, in the order of a series' way through the node."""
 
 _PAUSE: Final = threading.Event()
+_BACKLOG: Final = 60
+"""Objects accepted and not delivered from which on the modalities wait, so that the end comes in time."""
 
 
 def steps(plan: Plan) -> Result:
@@ -85,7 +87,7 @@ def at_random(plan: Plan) -> Result:
         for thread in load:
             thread.start()
         try:
-            while sum(done.values()) < kills and not plan.over(reserve_s=plan.scaled(150, 60)):
+            while sum(done.values()) < kills and not plan.over(reserve_s=plan.scaled(100, 60)):
                 _PAUSE.wait(chance.uniform(0.05, 1.0))
                 done[_kill_one(made, chance)] += 1
                 made.restart()
@@ -122,3 +124,5 @@ def _load(made: Line, stop: threading.Event, number: int) -> None:
         if again:
             made.insist(files, 300)
         _PAUSE.wait(min(1.0, time.monotonic() - started))
+        while not stop.is_set() and made.backlog() > _BACKLOG:
+            _PAUSE.wait(0.1)

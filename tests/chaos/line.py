@@ -64,6 +64,10 @@ class Line:
         if self.node.process is not None and self.node.process.poll() is None:
             self.node.kill()
 
+    def backlog(self) -> int:
+        """Return how many objects were answered with Success and have not arrived, roughly."""
+        return len(self.ledger.answered) - self.archive.distinct()
+
     def rows(self) -> list[tuple[str, str, str, str | None]]:
         """Return digest, path, state of the series and conflict of every instance the database knows."""
         database = open_database(self.node.config.database.url)

@@ -4,7 +4,7 @@ import os
 import platform
 import sqlite3
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -22,7 +22,8 @@ HEAD: Final = """\
 # Reliability
 
 Written by `{command}`, which breaks a running node and counts what became of every object.
-It ended on {day} and took {took}.
+It ended on {day} and took {took}. What was run by itself (`--only`)
+replaced its line of the table.
 
 *Sent* and *Success* count different objects, however often they were sent. *Lost*: answered with Success,
 but neither at the destination nor shown as kept apart. *Wrong*: a copy of which any byte differs from what
@@ -65,9 +66,17 @@ class Ended:
         return Counts() if self.result is None else self.result.counts
 
 
-def text(ended: Sequence[Ended], plan: Plan) -> str:
-    """Write the whole document."""
-    return "\n".join([*_head(plan), *_table(ended), *_tail()]) + "\n"
+def text(ended: Sequence[Ended], plan: Plan, before: Mapping[str, str]) -> str:
+    """Write the whole document; of faults that were not run now it keeps the lines `before`, by name."""
+    return "\n".join([*_head(plan), *_table(ended, before), *_tail()]) + "\n"
+
+
+def lines(document: Path | None) -> dict[str, str]:
+    """Return the lines of an older document's table by the names of the faults."""
+    if document is None or not document.exists():
+        return {}
+    found = [line for line in document.read_text(encoding="utf-8").splitlines() if line.count(" | ") == 7]
+    return {line.strip("| ").split(" | ")[0]: line for line in found[1:] if "**all**" not in line}
 
 
 def _head(plan: Plan) -> list[str]:
@@ -77,15 +86,16 @@ def _head(plan: Plan) -> list[str]:
     return [HEAD.format(command=command, day=f"{datetime.now(UTC):%Y-%m-%d}", took=took)]
 
 
-def _table(ended: Sequence[Ended]) -> list[str]:
-    lines = [
+def _table(ended: Sequence[Ended], before: Mapping[str, str]) -> list[str]:
+    head = [
         "| fault | what was done | sent | Success | lost | wrong | twice | s |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    lines += [_line(each.name, _done(each), each.counts, each.took_s) for each in ended]
-    whole = sum((each.counts for each in ended), Counts())
-    took_s = sum(each.took_s for each in ended)
-    return [*lines, _line("**all**", "some at the same time", whole, took_s), ""]
+    now = {each.name: _line(each.name, _done(each), each.counts, each.took_s) for each in ended}
+    rows = [*{**before, **now}.values()]
+    figures = [[int(part) for part in row.strip("| ").split(" | ")[2:]] for row in rows]
+    *whole, took_s = (sum(column) for column in zip(*figures, strict=True))
+    return [*head, *rows, _line("**all**", "some at the same time", Counts(*whole), took_s), ""]
 
 
 def _line(name: str, done: str, counts: Counts, took_s: float) -> str:
