@@ -12,12 +12,13 @@ import pytest
 from pydicom import dcmread, uid
 from pynetdicom import AE
 
-from node.config import Receive
+from node.config_receive import Receive
 from node.intake import Arrival
 from node.part10 import Meta, meta_end
 from node.receive import Receiver
-from node.scu import Answer, Peer, PeerError, connect, echo
+from node.scu import Peer, connect, echo
 from node.spool import SeriesKey, Spool
+from node.transport import Answer, PeerError
 from tests.builders import Recipe, bundled, dataset, real_images, series, write
 from tests.harness import storescu, wait_until
 
