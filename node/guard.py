@@ -143,6 +143,8 @@ class Guarded(AssociationSocket):  # type: ignore[misc]  # the library is not ty
         body = self._exactly(nr_bytes)
         if len(body) == nr_bytes and not self._took(kind, body):
             return bytearray()
+        if kind == pdu.ABORT:
+            body[2:4] = b"\0\0"  # source and reason that do not exist would end the upper layer's thread
         return body
 
     def _header(self, nr_bytes: int) -> bytearray:

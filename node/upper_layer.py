@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from pynetdicom.fsm import StateMachine
 
-_CLOSING: Final = ("Sta1", "Sta13")
-"""Idle, and waiting for the connection to close (PS3.8 Table 9-10)."""
+_CLOSING: Final = ("Sta1", "Sta2", "Sta13")
+"""Idle, before any request, and waiting for the connection to close (PS3.8 Table 9-10)."""
 
 _OF_OUR_OWN: Final = ("Evt7", "Evt8", "Evt9", "Evt11", "Evt14", "Evt15")
 """Primitives of the local user that are sent within an association (PS3.8 Table 9-10)."""

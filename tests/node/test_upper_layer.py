@@ -12,7 +12,7 @@ from tests.node.hostile import connected, ended_s, listening, pdu, request, serv
 
 
 @pytest.mark.parametrize("event", ["Evt7", "Evt9", "Evt14", "Evt15"])
-@pytest.mark.parametrize("state", ["Sta1", "Sta13"])
+@pytest.mark.parametrize("state", ["Sta1", "Sta2", "Sta13"])
 def test_an_answer_to_nobody_is_dropped(event: str, state: str) -> None:
     """What is sent after the peer was cut off is taken from the queue, and the thread lives on."""
     waiting: queue.Queue[str] = queue.Queue()
@@ -38,5 +38,9 @@ def test_what_follows_a_request_at_once_ends_the_association_alone(tmp_path: Pat
         for kind in (1, 2, 3, 6, 8, 255) * 5:
             with connected(node.port) as connection:
                 connection.sendall(request() + pdu(kind, b"\0" * 4))
+                ended_s(connection)
+        for source in (1, 92, 175, 255):
+            with connected(node.port) as connection:
+                connection.sendall(request() + pdu(7, bytes((0, 0, source, source))))
                 ended_s(connection)
         assert served_s(node.peer()) < 30
