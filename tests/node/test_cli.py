@@ -160,6 +160,23 @@ def test_resend(delivered: RunningNode) -> None:
     assert (nothing.returncode, parsed(nothing.stdout)) == (1, {"deliveries": 0})
 
 
+def test_destinations_and_their_deliveries(delivered: RunningNode) -> None:
+    """The queues and the results instance by instance are shown; a destination is held back and let go."""
+    delivered.wait_for_state("failed")
+    shown = {each["name"]: each for each in parsed(delivered.bodytag("destinations", "--json").stdout)}
+    assert (shown["archive"]["sent"], shown["dead"]["failed"], shown["dead"]["paused_at"]) == (4, 4, None)
+    put_aside = parsed(delivered.bodytag("deliveries", "--state", "failed", "--json").stdout)
+    assert {each["destination"] for each in put_aside} == {"dead"}
+    assert len(put_aside) == 4
+    assert "0x0000" in delivered.bodytag("deliveries", "--to", "archive").stdout
+    assert delivered.bodytag("pause", "nobody").returncode == 2
+    paused = delivered.bodytag("pause", "dead", "--reason", "it moves")
+    assert paused.stdout == "dead is paused\n"
+    assert "paused: it moves" in " ".join(delivered.bodytag("destinations").stdout.split())
+    assert delivered.bodytag("resume", "dead").stdout == "dead goes on\n"
+    assert delivered.bodytag("resume", "dead").stdout == "dead goes on, as before\n"
+
+
 def test_send_reports_what_was_not_stored(delivered: RunningNode, tmp_path: Path) -> None:
     """A file that is no DICOM, and a peer that is not there, make the exit status 1 and a reason."""
     (tmp_path / "note.txt").write_text("no DICOM")
