@@ -30,7 +30,7 @@ peers: ## install the Debian packages that the tests run against (as root)
 	@tests/install-peers
 
 demo: $(BIN)/bodytag ## start a node, send it real DICOM, show what it found and what arrived (DICOM=/your/folder)
-	$(BIN)/python -m node.demo $(DICOM)
+	$(BIN)/python -m node.cli.demo $(DICOM)
 
 test: $(VENV)/dev peers lint ## run everything
 	$(BIN)/python -m pytest

@@ -10,9 +10,9 @@ from pydicom.filereader import read_file_meta_info
 
 from db.records import InstanceFacts, SeriesFacts
 from model.attributes import BROKEN
-from node.intake import Arrival
-from node.part10 import meta_end
-from node.spool import SeriesKey, Spool, data_set_digest
+from node.intake.intake import Arrival
+from node.relabelling.part10 import meta_end
+from node.storage.spool import SeriesKey, Spool, data_set_digest
 
 log = structlog.get_logger()
 

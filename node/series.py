@@ -15,10 +15,10 @@ from db.series import instance_counts, known_paths, register
 from db.session import Database
 from node import facts
 from node.clock import utc_now
-from node.config import Series
-from node.encoded import EncodedError
-from node.intake import Arrival
-from node.spool import SeriesKey, Spool
+from node.intake.intake import Arrival
+from node.relabelling.encoded import EncodedError
+from node.settings.config import Series
+from node.storage.spool import SeriesKey, Spool
 
 log = structlog.get_logger()
 

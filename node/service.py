@@ -11,23 +11,23 @@ from db.deliveries import skip_destinations
 from db.records import Route, SeriesFacts
 from db.session import Database, migrate, open_migrated
 from node import site
-from node.audit import APPLICATION_STOP, Trail
-from node.audit_admin import started
+from node.auditing.admin import started
+from node.auditing.audit import APPLICATION_STOP, Trail
 from node.clock import utc_now
-from node.coercion import KEEP
-from node.commitment import Commitments
-from node.config import Config
-from node.destinations import remarks
-from node.dispatch import Dispatcher
-from node.forward import Forwarder
-from node.intake import Arrival
-from node.receive import Receiver
-from node.relabel import Modifier
-from node.retention import Keeper
+from node.delivery.destinations import remarks
+from node.delivery.dispatch import Dispatcher
+from node.delivery.forward import Forwarder
+from node.intake.commitment import Commitments
+from node.intake.intake import Arrival
+from node.intake.receive import Receiver
+from node.relabelling.coercion import KEEP
+from node.relabelling.relabel import Modifier
 from node.series import Tracker
-from node.spool import Spool
+from node.settings.config import Config
+from node.storage.retention import Keeper
+from node.storage.spool import Spool
 from node.version import VERSION
-from node.web import WebReceiver
+from node.web.process import WebReceiver
 
 log = structlog.get_logger()
 

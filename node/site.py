@@ -8,8 +8,8 @@ from db.queries import SeriesRow
 from db.records import ImageResult, Outcome, SeriesFacts
 from model.read import ImageHeader
 from node import version
-from node.config import Config
-from node.config_destinations import Destination
+from node.settings.config import Config
+from node.settings.destinations import Destination
 from rules.site import SITE, Facts, Found, SiteRule, after, before, met
 from rules.site import applied as ruled
 from rules.verdict import Verdict

@@ -10,8 +10,8 @@ from db.queries import Filters, ImageRow, image_rows, series_ids
 from db.states import DECIDED
 from model.geometry import normal
 from model.read import ImageHeader, NotDicomError, read_header
-from node.config import Config
-from node.spool import Spool
+from node.settings.config import Config
+from node.storage.spool import Spool
 from rules.verdict import Vote
 
 MAXIMUM_SERIES: Final = 20

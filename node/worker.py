@@ -23,14 +23,15 @@ from model.geometry import normal, order, positions_mm
 from model.prediction import Prediction
 from model.read import Image, ImageHeader, NotDicomError, UndecodableError, read_pixels
 from node import log as logs
-from node import reporting, site, version
+from node import site, version
 from node.clock import utc_now
-from node.coercion import KEEP, Incoming, Term, action_for, remarks
-from node.config import Config
 from node.confine import confine
 from node.frames import by_instance
-from node.relabel import read_incoming
-from node.spool import Spool
+from node.relabelling import reporting
+from node.relabelling.coercion import KEEP, Incoming, Term, action_for, remarks
+from node.relabelling.relabel import read_incoming
+from node.settings.config import Config
+from node.storage.spool import Spool
 from node.votes import votes
 from rules.decide import decide
 from rules.description import text_remarks

@@ -21,9 +21,9 @@ import yaml
 
 from db.queries import Filters, ImageRow, SeriesRow, image_rows, series_rows
 from db.session import open_database
-from node.config import Config, load
-from node.scu import Peer, echo
-from node.transport import PeerError
+from node.delivery.scu import Peer, echo
+from node.delivery.transport import PeerError
+from node.settings.config import Config, load
 
 _PAUSE = threading.Event()
 DEADLINE_S = 120.0

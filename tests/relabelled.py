@@ -9,11 +9,11 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import read_file_meta_info
 
 from db.records import DeliveryWork
-from node.coercion import WRITE
-from node.encoded import Syntax, inflate
-from node.part10 import Meta, meta_end
-from node.relabel import Modifier, write_copy
-from node.splice import index
+from node.relabelling.coercion import WRITE
+from node.relabelling.encoded import Syntax, inflate
+from node.relabelling.part10 import Meta, meta_end
+from node.relabelling.relabel import Modifier, write_copy
+from node.relabelling.splice import index
 
 DECLARED = frozenset({0x00080015, 0x00082218, 0x00180015, 0x0018A001, 0x00200060, 0x04000561})
 """What may change in a single-frame copy that keeps its UIDs."""

@@ -8,7 +8,7 @@ import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from node.report import SOP_CLASS_UID
+from node.relabelling.report import SOP_CLASS_UID
 from tests.builders import Recipe, blob, write
 from tests.harness import Archive, RunningNode, command, free_port, make_node, running, storescu, wait_until
 from tests.multiframe import Enhanced, write_enhanced

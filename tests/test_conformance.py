@@ -15,19 +15,19 @@ from model.frames import ENHANCED, MAXIMUM_FRAMES, read_headers
 from model.gate import MINIMUM_PIXELS
 from model.regions import REGIONS, Region
 from node import status
-from node.anatomy import SIDES
-from node.coercion import NEW_SERIES, RELABELLED_MODALITIES, WRITE
-from node.config import Relabel, Series
-from node.config_commitment import CommitmentSection
-from node.config_destinations import DicomDestination, FolderDestination, Retry, Tls, WebDestination
-from node.config_receive import Receive
-from node.config_web import Web
-from node.derived import DERIVATION
-from node.encoded import MAXIMUM_DEPTH, name
-from node.part10 import IMPLEMENTATION_CLASS_UID
-from node.report import PROCEDURES, SERIES_NUMBER, SOP_CLASS_UID, TRANSFER_SYNTAX_UID, build
-from node.scu import MAXIMUM_CONTEXTS, MAXIMUM_PDU_BYTES
-from node.tags import DIGITAL_SIGNATURES, FRAME_ANATOMY, IMAGE_LATERALITY
+from node.delivery.scu import MAXIMUM_CONTEXTS, MAXIMUM_PDU_BYTES
+from node.relabelling.anatomy import SIDES
+from node.relabelling.coercion import NEW_SERIES, RELABELLED_MODALITIES, WRITE
+from node.relabelling.derived import DERIVATION
+from node.relabelling.encoded import MAXIMUM_DEPTH, name
+from node.relabelling.part10 import IMPLEMENTATION_CLASS_UID
+from node.relabelling.report import PROCEDURES, SERIES_NUMBER, SOP_CLASS_UID, TRANSFER_SYNTAX_UID, build
+from node.relabelling.tags import DIGITAL_SIGNATURES, FRAME_ANATOMY, IMAGE_LATERALITY
+from node.settings.commitment import CommitmentSection
+from node.settings.config import Relabel, Series
+from node.settings.destinations import DicomDestination, FolderDestination, Retry, Tls, WebDestination
+from node.settings.receive import Receive
+from node.settings.web import Web
 from node.version import VERSION
 from rules.terms import (
     COMBINATIONS,

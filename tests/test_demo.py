@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 def demo(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the demonstration in an empty folder."""
     return subprocess.run(
-        [sys.executable, "-m", "node.demo", *arguments],
+        [sys.executable, "-m", "node.cli.demo", *arguments],
         cwd=folder,
         capture_output=True,
         text=True,

@@ -14,8 +14,8 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from node.cli import app
-from node.config import Config, load
+from node.cli.app import app
+from node.settings.config import Config, load
 
 ROOT = Path(__file__).parents[1]
 DOCKER = ROOT / "docker"

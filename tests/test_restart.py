@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydicom import dcmread
 
 from db.queries import SeriesRow
-from node.part10 import meta_end
+from node.relabelling.part10 import meta_end
 from tests.builders import Recipe, blob, write
 from tests.harness import DEADLINE_S, Archive, RunningNode, free_port, make_node, storescu, wait_until
 

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 
 from model.frames import ENHANCED
 from model.regions import REGIONS, Region
-from node.coercion import NEW_SERIES, WRITE
+from node.relabelling.coercion import NEW_SERIES, WRITE
 from rules.terms import COMBINATIONS, LOWER_LIMB, PELVIS_LEGS, UPPER_LIMB, WHOLE_BODY, SeriesTerm
 from tests.builders import Recipe, published, real_series, write
 from tests.multiframe import Anatomy, Enhanced, write_enhanced

@@ -18,7 +18,7 @@ import psutil
 from numpy.typing import NDArray
 
 from node import log
-from node.config import Log
+from node.settings.config import Log
 from tests.bench.dicom import forward, receive, rewrite
 from tests.bench.measure import Table
 from tests.bench.networks import end_to_end, inference

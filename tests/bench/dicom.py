@@ -17,12 +17,12 @@ from db.deliveries import resend
 from db.records import DeliveryWork, Outcome, Route
 from db.session import migrate
 from node.clock import utc_now
-from node.coercion import WRITE
-from node.config_destinations import DicomDestination
-from node.forward import Forwarder
-from node.relabel import Modifier, write_copy
-from node.scu import Peer, connect
-from node.transport import PeerError
+from node.delivery.forward import Forwarder
+from node.delivery.scu import Peer, connect
+from node.delivery.transport import PeerError
+from node.relabelling.coercion import WRITE
+from node.relabelling.relabel import Modifier, write_copy
+from node.settings.destinations import DicomDestination
 from rules.decide import decide
 from rules.verdict import Evidence
 from tests.bench.measure import Run, Sample, Table, Watch, interleaved, own
@@ -171,7 +171,7 @@ def rewrite(folder: Path, files: Sequence[Path], rounds: int) -> Table:
     runs: dict[str, Run] = {
         "pydicom dcmread + save_as": own(pydicom),
         "dcmodify, one process for all, in place": _wall(dcmodify),
-        "node.relabel.write_copy": own(node),
+        "node.relabelling.relabel.write_copy": own(node),
     }
     what = (
         "The node's copy carries Original Attributes, Contributing Equipment and Anatomic Region, too; "

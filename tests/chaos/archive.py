@@ -9,9 +9,9 @@ from pynetdicom import AE, AllStoragePresentationContexts, evt
 from pynetdicom.sop_class import Verification
 from pynetdicom.transport import ThreadedAssociationServer
 
-from node.part10 import Meta, meta_end
-from node.scu import no_delay
-from node.spool import data_set_digest
+from node.delivery.scu import no_delay
+from node.relabelling.part10 import Meta, meta_end
+from node.storage.spool import data_set_digest
 from tests.chaos.ledger import Copy, fixed
 from tests.harness import free_port
 

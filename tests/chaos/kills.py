@@ -16,10 +16,10 @@ from tests.chaos.sender import NotAcceptedError
 from tests.harness import wait_until
 
 STEPS: Final[tuple[tuple[str, int], ...]] = (
-    ("before node.spool:_write_durably", 3),  # received, nothing written
-    ("after node.spool:_write_durably", 3),  # written, without its name
-    ("after node.spool:_give_name", 3),  # stored, not answered
-    ("after node.spool:Spool.store", 3),
+    ("before node.storage.spool:_write_durably", 3),  # received, nothing written
+    ("after node.storage.spool:_write_durably", 3),  # written, without its name
+    ("after node.storage.spool:_give_name", 3),  # stored, not answered
+    ("after node.storage.spool:Spool.store", 3),
     ("before db.series:register", 1),  # complete, not in the database
     ("after db.series:register", 1),  # in a transaction that is not committed
     ("after node.series:Tracker._register", 1),  # committed
@@ -28,14 +28,14 @@ STEPS: Final[tuple[tuple[str, int], ...]] = (
     ("after db.results:record_outcome", 1),
     ("after node.worker:classify_series", 1),  # committed, not told
     ("after db.deliveries:due", 3),  # in the forwarder from here
-    ("after node.relabel:write_copy", 2),
-    ("before node.scu:DicomSender.store", 3),
-    ("after node.scu:DicomSender.store", 3),  # sent, not recorded
+    ("after node.relabelling.relabel:write_copy", 2),
+    ("before node.delivery.scu:DicomSender.store", 3),
+    ("after node.delivery.scu:DicomSender.store", 3),  # sent, not recorded
     ("after db.deliveries:succeeded", 3),  # in a transaction that is not committed
     ("before db.retention:remove", 1),
     ("after db.retention:remove", 1),
-    ("before node.spool:Spool.remove", 1),  # committed, files still there
-    ("after node.spool:Spool.remove", 1),
+    ("before node.storage.spool:Spool.remove", 1),  # committed, files still there
+    ("after node.storage.spool:Spool.remove", 1),
 )
 """Where a process kills itself, at which call, in the order of a series' way through the node."""
 

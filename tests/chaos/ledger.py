@@ -5,8 +5,8 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from node.part10 import meta_end
-from node.spool import data_set_digest
+from node.relabelling.part10 import meta_end
+from node.storage.spool import data_set_digest
 from tests.relabelled import DECLARED, raw_elements
 
 

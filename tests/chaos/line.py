@@ -13,8 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from db.session import DatabaseError, open_database
 from db.tables import Instance, Series
-from node.part10 import meta_end
-from node.spool import Spool, data_set_digest
+from node.relabelling.part10 import meta_end
+from node.storage.spool import Spool, data_set_digest
 from tests.chaos import sender
 from tests.chaos.archive import Archive
 from tests.chaos.forked import QuickNode

@@ -5,8 +5,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from node.scu import Peer, connect
-from node.transport import PeerError
+from node.delivery.scu import Peer, connect
+from node.delivery.transport import PeerError
 from tests.chaos.ledger import Ledger, sent
 
 CT = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.1.2.1")

@@ -46,7 +46,7 @@ class StandIn:
 
 
 def die_at(step: str, nth: int, marker: Path) -> None:
-    """Have the process die before or after the nth call of `step`, once: 'before node.spool:Spool.store'."""
+    """Have the process die before or after the nth call of `step`, once: 'before node.worker:main'."""
     when, name = step.split(" ")
     module, _, path = name.partition(":")
     *owners, last = path.split(".")
@@ -142,4 +142,4 @@ if __name__ in ("__main__", "__mp_main__"):  # the second: in the worker that th
     prepare(json.loads(os.environ.get("BODYTAG_CHAOS", "{}")))
 
 if __name__ == "__main__":
-    import_module("node.cli").app()
+    import_module("node.cli.app").app()

@@ -27,7 +27,7 @@ _MESSAGE_BYTES: Final = 1 << 20
 
 def serve(address: Path) -> None:
     """Fork whatever is asked for, until killed."""
-    import_module("node.cli")
+    import_module("node.cli.app")
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children, the kernel buries them
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(address))
@@ -60,7 +60,7 @@ def _live(address: Path, request: dict[str, Any], handles: list[int]) -> None:
             worker.main(Connection(handles[0]), request["config"])
         else:
             _fork_workers_here(address, request["faults"])
-            import_module("node.cli").app(request["arguments"], standalone_mode=False)
+            import_module("node.cli.app").app(request["arguments"], standalone_mode=False)
         status = 0
     except SystemExit as end:
         status = int(end.code or 0)
@@ -87,7 +87,7 @@ def _fork_workers_here(address: Path, faults: dict[str, Any]) -> None:
             request = {"faults": faults, "config": self._config}
             self.pid = ask(address, request, [self._connection.fileno()])
 
-    dispatch = import_module("node.dispatch")
+    dispatch = import_module("node.delivery.dispatch")
     context = SimpleNamespace(Pipe=Pipe, Process=Worker)
     dispatch.multiprocessing = SimpleNamespace(get_context=lambda _: context)  # type: ignore[attr-defined]
 

@@ -12,8 +12,8 @@ from typing import Final
 
 import psutil
 
-from node.scu import Peer, echo
-from node.transport import PeerError
+from node.delivery.scu import Peer, echo
+from node.delivery.transport import PeerError
 from tests.fuzz import sequences
 from tests.harness import RunningNode, free_port, make_node
 from tests.node.hostile import MIB

@@ -12,12 +12,12 @@ from db.records import Outcome, Route
 from db.results import record_outcome
 from db.session import Database, open_database
 from node.clock import utc_now
-from node.coercion import KEEP
-from node.config import Series
-from node.intake import Arrival
-from node.part10 import Meta, meta_end
+from node.intake.intake import Arrival
+from node.relabelling.coercion import KEEP
+from node.relabelling.part10 import Meta, meta_end
 from node.series import Tracker
-from node.spool import SeriesKey, Spool
+from node.settings.config import Series
+from node.storage.spool import SeriesKey, Spool
 from tests.builders import Recipe, write
 
 ROUTES = (Route("archive", KEEP),)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from db.session import Database
-from node.spool import Spool
+from node.storage.spool import Spool
 from tests.node.deciding import empty_database
 
 

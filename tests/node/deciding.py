@@ -16,8 +16,8 @@ from model.read import Image
 from model.regions import CT_CLASSES
 from node import facts
 from node.clock import utc_now
-from node.config import Config
-from node.spool import SeriesKey, Spool
+from node.settings.config import Config
+from node.storage.spool import SeriesKey, Spool
 from node.worker import classify_series
 from tests.builders import Recipe, write
 

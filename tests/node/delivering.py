@@ -17,9 +17,9 @@ from sqlalchemy import select
 from db.records import Outcome
 from db.rows import DeliverySummary
 from db.tables import Attempt
-from node.config_destinations import AnyDestination
-from node.forward import Forwarder
-from node.relabel import Modifier
+from node.delivery.forward import Forwarder
+from node.relabelling.relabel import Modifier
+from node.settings.destinations import AnyDestination
 from tests.harness import wait_until
 from tests.node.bench import Bench
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import psutil
 
-from node.audit import Trail
-from node.config_receive import Receive
-from node.intake import Arrival
-from node.receive import Receiver
-from node.scu import Peer, echo
-from node.spool import SeriesKey, Spool
+from node.auditing.audit import Trail
+from node.delivery.scu import Peer, echo
+from node.intake.intake import Arrival
+from node.intake.receive import Receiver
+from node.settings.receive import Receive
+from node.storage.spool import SeriesKey, Spool
 
 VERIFICATION = "1.2.840.10008.1.1"
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"

@@ -12,7 +12,7 @@ import pytest
 import typer.main
 import yaml
 
-from node.cli import app
+from node.cli.app import app
 from tests.builders import Recipe, write
 from tests.harness import Archive, RunningNode, free_port, make_node, parsed, running
 

@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 
 from model.training.stages import SeriesOutput
 from model.weights_file import file_digest
-from node.baseline import telling
-from node.cli import app
-from node.judging import ruled, stages
+from node.cli.app import app
+from node.cli.baseline import telling
+from node.cli.judging import ruled, stages
 from tests.builders import Recipe, write
 from tests.model.evaluation import data_folder, weights
 

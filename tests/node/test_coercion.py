@@ -2,9 +2,19 @@
 
 import pytest
 
-from node.coercion import KEEP, NEW_SERIES, WRITE, Incoming, Term, action, action_for, contradicts, remarks
-from node.config import Relabel
-from node.config_destinations import DicomDestination
+from node.relabelling.coercion import (
+    KEEP,
+    NEW_SERIES,
+    WRITE,
+    Incoming,
+    Term,
+    action,
+    action_for,
+    contradicts,
+    remarks,
+)
+from node.settings.config import Relabel
+from node.settings.destinations import DicomDestination
 
 SETTINGS = Relabel(fill_confidence=0.5, replace_confidence=0.8)
 

@@ -7,8 +7,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from node.config import Config, ConfigError, load
-from node.config_site import When
+from node.settings.config import Config, ConfigError, load
+from node.settings.site import When
 
 ROOT = Path(__file__).parents[2]
 ARCHIVE = {"name": "archive", "ae_title": "ARCHIVE", "host": "localhost", "port": 104}

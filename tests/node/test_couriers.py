@@ -21,8 +21,8 @@ from db.destinations import pause, queues, resume
 from db.session import migrate
 from db.tables import Delivery
 from node.clock import utc_now
-from node.rate import Rate
-from node.transcode import TranscodeError, transcode
+from node.delivery.rate import Rate
+from node.delivery.transcode import TranscodeError, transcode
 from tests.builders import Recipe, bundled, write
 from tests.harness import Archive, free_port, wait_until
 from tests.node.bench import Bench, opened

@@ -14,10 +14,10 @@ from pydicom import dcmread
 
 from db.records import Outcome, Route
 from db.session import migrate
-from node.coercion import NEW_SERIES, WRITE
-from node.config_destinations import Tls
-from node.part10 import meta_end
-from node.peer_tls import client_context
+from node.delivery.tls import client_context
+from node.relabelling.coercion import NEW_SERIES, WRITE
+from node.relabelling.part10 import meta_end
+from node.settings.destinations import Tls
 from rules.decide import decide
 from rules.verdict import Evidence
 from tests.builders import Recipe, write

@@ -13,10 +13,10 @@ from db.checkup import file_rows
 from db.deliveries import due
 from db.queries import Filters, series_rows
 from db.session import Database
-from node.cli import app
+from node.cli.app import app
 from node.clock import utc_now
-from node.doctor import Doctor
-from node.spool import Spool
+from node.storage.doctor import Doctor
+from node.storage.spool import Spool
 from tests.node.deciding import empty_database
 from tests.node.test_retention import delivered, put
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom import dcmread
 
-from node.encoded import EncodedError, Syntax, deflate, elements, inflate
-from node.part10 import meta_end
+from node.relabelling.encoded import EncodedError, Syntax, deflate, elements, inflate
+from node.relabelling.part10 import meta_end
 from tests.builders import bundled, real_images
 
 IMPLICIT = Syntax(explicit=False, little=True)

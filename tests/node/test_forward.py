@@ -19,14 +19,14 @@ from sqlalchemy import select
 from db.records import Outcome, Route
 from db.rows import DeliverySummary
 from db.tables import Attempt
-from node import scu
-from node.backoff import pause_s
-from node.coercion import KEEP, WRITE
-from node.config_destinations import DicomDestination, Retry
-from node.forward import Forwarder
-from node.part10 import meta_end
-from node.relabel import Modifier
-from node.transport import PeerError
+from node.delivery import scu
+from node.delivery.backoff import pause_s
+from node.delivery.forward import Forwarder
+from node.delivery.transport import PeerError
+from node.relabelling.coercion import KEEP, WRITE
+from node.relabelling.part10 import meta_end
+from node.relabelling.relabel import Modifier
+from node.settings.destinations import DicomDestination, Retry
 from rules.decide import decide
 from rules.verdict import Evidence
 from tests.builders import Recipe, write

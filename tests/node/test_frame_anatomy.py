@@ -6,8 +6,8 @@ import pytest
 from pydicom import dcmread, uid
 from pydicom.dataset import Dataset
 
-from node.relabel import read_incoming
-from node.tags import PER_FRAME_GROUPS, SHARED_GROUPS
+from node.relabelling.relabel import read_incoming
+from node.relabelling.tags import PER_FRAME_GROUPS, SHARED_GROUPS
 from tests.builders import Recipe
 from tests.multiframe import Anatomy, Enhanced, enhanced, write_enhanced
 from tests.relabelled import DECLARED, assert_faithful, raw_elements, relabel

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from node.scu import echo
+from node.delivery.scu import echo
 from tests.harness import free_port, wait_until
 from tests.node.hostile import (
     REJECTED,

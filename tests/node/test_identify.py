@@ -7,11 +7,11 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import read_file_meta_info
 from pydicom.filewriter import write_dataset
 
-from node.encoded import deflate
-from node.identify import Identity, check_command, identify
-from node.part10 import meta_end
-from node.spool import SeriesKey
+from node.intake.identify import Identity, check_command, identify
+from node.relabelling.encoded import deflate
+from node.relabelling.part10 import meta_end
 from node.status import CANNOT_UNDERSTAND, DATA_SET_MISMATCH, Rejection
+from node.storage.spool import SeriesKey
 from tests.builders import Recipe, bundled, dataset
 
 LITTLE = uid.ExplicitVRLittleEndian

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from pydicom import dcmread, dcmwrite, uid
 from pydicom.dataset import Dataset
 
-from node import nesting
-from node.encoded import EncodedError, Syntax, elements, inflate
-from node.identify import KEYWORDS
-from node.nesting import TooMuchError, walk
-from node.part10 import meta_end
+from node.intake import nesting
+from node.intake.identify import KEYWORDS
+from node.intake.nesting import TooMuchError, walk
+from node.relabelling.encoded import EncodedError, Syntax, elements, inflate
+from node.relabelling.part10 import meta_end
 from tests.builders import real_images
 from tests.node.hostile import measured
 

@@ -8,11 +8,11 @@ import pytest
 from pydicom import dcmread, uid
 from pydicom.dataset import Dataset
 
-from node import tags
-from node.coercion import NEW_SERIES, WRITE
-from node.derived import DESCRIPTION
-from node.encoded import Syntax
-from node.splice import index
+from node.relabelling import tags
+from node.relabelling.coercion import NEW_SERIES, WRITE
+from node.relabelling.derived import DESCRIPTION
+from node.relabelling.encoded import Syntax
+from node.relabelling.splice import index
 from tests.builders import Recipe, real_images, write
 from tests.multiframe import Enhanced, enhanced
 from tests.relabelled import DECLARED, WORK, assert_faithful, relabel

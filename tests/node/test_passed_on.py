@@ -8,8 +8,8 @@ import pytest
 from pydicom.dataset import Dataset
 
 from db.records import Outcome, Route
-from node.coercion import NEW_SERIES, WRITE
-from node.part10 import meta_end
+from node.relabelling.coercion import NEW_SERIES, WRITE
+from node.relabelling.part10 import meta_end
 from rules.decide import decide
 from rules.verdict import Evidence
 from tests.builders import Recipe, bundled

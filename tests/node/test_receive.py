@@ -12,13 +12,13 @@ import pytest
 from pydicom import dcmread, uid
 from pynetdicom import AE
 
-from node.config_receive import Receive
-from node.intake import Arrival
-from node.part10 import Meta, meta_end
-from node.receive import Receiver
-from node.scu import Peer, connect, echo
-from node.spool import SeriesKey, Spool
-from node.transport import Answer, PeerError
+from node.delivery.scu import Peer, connect, echo
+from node.delivery.transport import Answer, PeerError
+from node.intake.intake import Arrival
+from node.intake.receive import Receiver
+from node.relabelling.part10 import Meta, meta_end
+from node.settings.receive import Receive
+from node.storage.spool import SeriesKey, Spool
 from tests.builders import Recipe, bundled, dataset, real_images, series, write
 from tests.harness import storescu, wait_until
 

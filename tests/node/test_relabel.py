@@ -6,11 +6,11 @@ import pytest
 from pydicom import dcmread, uid
 from pydicom.dataset import Dataset
 
-from node.coercion import KEEP
-from node.encoded import Syntax
-from node.part10 import meta_end
-from node.relabel import read_incoming
-from node.splice import index
+from node.relabelling.coercion import KEEP
+from node.relabelling.encoded import Syntax
+from node.relabelling.part10 import meta_end
+from node.relabelling.relabel import read_incoming
+from node.relabelling.splice import index
 from tests.builders import Recipe, bundled, dataset, real_images, write
 from tests.relabelled import assert_faithful, raw_elements, relabel
 

@@ -10,9 +10,9 @@ from pydicom import uid
 from model.frames import read_headers
 from model.gate import reason
 from model.read import NotDicomError
-from node.coercion import NEW_SERIES, WRITE
-from node.part10 import meta_end
-from node.relabel import read_incoming
+from node.relabelling.coercion import NEW_SERIES, WRITE
+from node.relabelling.part10 import meta_end
+from node.relabelling.relabel import read_incoming
 from tests.builders import Recipe, write
 from tests.multiframe import Enhanced, write_enhanced
 from tests.relabelled import raw_elements, relabel

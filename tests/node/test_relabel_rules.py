@@ -8,11 +8,11 @@ from pydicom import dcmread, uid
 from pydicom.dataset import Dataset
 
 from model.regions import REGIONS, Region
-from node.coercion import KEEP, NEW_SERIES, RELABELLED_MODALITIES, WRITE
-from node.encoded import Syntax
-from node.part10 import Meta, meta_end
-from node.splice import index
-from node.tags import ANATOMIC_REGION, BODY_PART, CONTRIBUTING_EQUIPMENT, ORIGINAL_ATTRIBUTES
+from node.relabelling.coercion import KEEP, NEW_SERIES, RELABELLED_MODALITIES, WRITE
+from node.relabelling.encoded import Syntax
+from node.relabelling.part10 import Meta, meta_end
+from node.relabelling.splice import index
+from node.relabelling.tags import ANATOMIC_REGION, BODY_PART, CONTRIBUTING_EQUIPMENT, ORIGINAL_ATTRIBUTES
 from rules.terms import COMBINATIONS, LOWER_LIMB, PELVIS_LEGS, UPPER_LIMB, WHOLE_BODY, SeriesTerm
 from tests.builders import Recipe, write
 from tests.multiframe import Enhanced, write_enhanced

@@ -16,8 +16,8 @@ from db.records import FrameResult, ImageResult, Outcome
 from model.frames import read_headers
 from model.read import ImageHeader
 from model.regions import BY_KEY
-from node.report import SOP_CLASS_UID, ReportError, build
-from node.uids import named_uid
+from node.relabelling.report import SOP_CLASS_UID, ReportError, build
+from node.relabelling.uids import named_uid
 from tests.builders import Recipe, write
 from tests.multiframe import Enhanced, write_enhanced
 from tests.validators import messages

@@ -14,14 +14,14 @@ from db.records import ImageResult, Outcome, Route
 from db.results import record_outcome
 from model.frames import read_headers
 from model.read import ImageHeader
-from node import report, reporting
 from node.clock import utc_now
-from node.coercion import WRITE
-from node.config import Config
-from node.part10 import meta_end
-from node.relabel import write_copy
-from node.report import SOP_CLASS_UID, ReportError
-from node.resend import resend
+from node.delivery.resend import resend
+from node.relabelling import report, reporting
+from node.relabelling.coercion import WRITE
+from node.relabelling.part10 import meta_end
+from node.relabelling.relabel import write_copy
+from node.relabelling.report import SOP_CLASS_UID, ReportError
+from node.settings.config import Config
 from rules.decide import decide
 from rules.verdict import Evidence
 from tests.builders import Recipe

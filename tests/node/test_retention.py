@@ -12,14 +12,14 @@ from db.records import Route
 from db.results import record_outcome
 from db.series import next_stable
 from db.session import Database
-from node import retention
 from node.clock import utc_now
-from node.config import Series, SpoolSection
-from node.part10 import Meta
-from node.retention import Keeper
+from node.relabelling.part10 import Meta
 from node.series import Tracker
-from node.spool import SeriesKey, Spool
+from node.settings.config import Series, SpoolSection
 from node.status import OUT_OF_RESOURCES, Rejection
+from node.storage import retention
+from node.storage.retention import Keeper
+from node.storage.spool import SeriesKey, Spool
 from tests.db.values import no_verdict
 from tests.harness import wait_until
 from tests.node.deciding import empty_database

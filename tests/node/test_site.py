@@ -8,13 +8,14 @@ from db.records import Outcome, Route
 from db.results import record_outcome
 from db.series import register
 from db.session import Database
-from node import facts, site, tables
-from node.cli_try import Trial, try_file
+from node import facts, site
+from node.cli import tables
+from node.cli.attempt import Trial, try_file
 from node.clock import utc_now
-from node.coercion import KEEP, WRITE
-from node.config import Config
-from node.resend import resend
-from node.spool import SeriesKey, Spool
+from node.delivery.resend import resend
+from node.relabelling.coercion import KEEP, WRITE
+from node.settings.config import Config
+from node.storage.spool import SeriesKey, Spool
 from tests.builders import Recipe, write
 from tests.node.deciding import Sure, decided, received
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from node.part10 import Meta, meta_end
-from node.spool import SeriesKey, Spool, SpoolError, Stored, checked_uid
+from node.relabelling.part10 import Meta, meta_end
 from node.status import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, Rejection
+from node.storage.spool import SeriesKey, Spool, SpoolError, Stored, checked_uid
 
 KEY = SeriesKey("1.2.3", "1.2.3.4")
 META = Meta("1.2.840.10008.5.1.4.1.1.2", "1.2.3.4.5", "1.2.840.10008.1.2.1", "TEST").encode()

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from pydicom import Dataset, uid
 
-from node.intake import Arrival, Offer, take_in
-from node.spool import Spool
+from node.intake.intake import Arrival, Offer, take_in
 from node.status import SUCCESS
-from node.stow import Malformed, Result, TooMuch, Upload
-from node.stow_answer import JSON, XML, acceptable, encoded, http_status, response
-from node.stow_part import IN_MEMORY_BYTES, Room
+from node.storage.spool import Spool
+from node.web.answer import JSON, XML, acceptable, encoded, http_status, response
+from node.web.part import IN_MEMORY_BYTES, Room
+from node.web.stow import Malformed, Result, TooMuch, Upload
 from tests.builders import Recipe, dataset, write
 
 CRLF = b"\r\n"

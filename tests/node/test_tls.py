@@ -9,8 +9,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
-from node.certificates import CertificateError
 from node.clock import utc_now
+from node.intake.certificates import CertificateError
 from tests.builders import series
 from tests.harness import DEADLINE_S, command, free_port, wait_until
 from tests.node.hostile import ACCEPTED, REJECTED, audited, connected, listening, received_pdu, request

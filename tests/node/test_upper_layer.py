@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from pynetdicom.fsm import InvalidEventError
 
-from node.upper_layer import Patient
+from node.intake.upper_layer import Patient
 from tests.node.hostile import connected, ended_s, listening, pdu, request, served_s
 
 

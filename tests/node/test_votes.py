@@ -7,8 +7,8 @@ import pytest
 
 from db.session import Database
 from model.read import read_header
-from node.config import Config
-from node.spool import Spool
+from node.settings.config import Config
+from node.storage.spool import Spool
 from node.votes import votes
 from tests.builders import Recipe, write
 from tests.node.deciding import Sure, decided

@@ -7,9 +7,9 @@ import pytest
 from db.queries import Filters, series_rows
 from db.session import Database
 from node import site
-from node.config import Config
-from node.resend import resend
-from node.spool import Spool
+from node.delivery.resend import resend
+from node.settings.config import Config
+from node.storage.spool import Spool
 from rules.site import Facts, Found
 from tests.node.deciding import Sure, decided
 

@@ -19,10 +19,10 @@ from dicomweb_client.session_utils import create_session_from_auth, create_sessi
 from pydicom import dcmread
 from requests.auth import AuthBase
 
-from node.config import Config
-from node.intake import Arrival
-from node.spool import SeriesKey, Spool
-from node.web import WebReceiver
+from node.intake.intake import Arrival
+from node.settings.config import Config
+from node.storage.spool import SeriesKey, Spool
+from node.web.process import WebReceiver
 from tests.builders import real_images, series
 from tests.harness import wait_until
 

@@ -9,7 +9,7 @@ from pydicom.uid import JPEG2000Lossless
 from db.records import Outcome
 from model.classify import SHIPPED, Classifier
 from model.frames import read_headers
-from node.config import Config
+from node.settings.config import Config
 from node.worker import classify
 from tests.builders import Recipe, write
 from tests.multiframe import Enhanced, write_enhanced

@@ -1,0 +1,45 @@
+"""The stages that an evaluation judges, made of the node's own rules, and what training fits with them."""
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from model.training.stages import NETWORK, Decided, SeriesOutput, Stage
+from node.settings.config import Config
+from rules.decide import decide, expanded
+from rules.ladder import LADDER
+from rules.verdict import Evidence
+
+STAGES: Final = {
+    rung.name: (rung.title, rung.rules) for rung in LADDER if rung.rules and not rung.needs_votes
+}
+"""What is judged beside the network alone: name, title, rules."""
+
+
+def stages() -> tuple[Stage, ...]:
+    """Return the stages: the network alone, the others, the shipped rules last."""
+    shipped = expanded(Config.standalone().rules)
+    others, last = [], None
+    for name, (title, rules) in STAGES.items():
+        if expanded(rules) == shipped:
+            last = Stage(name, f"{title} (as shipped)", ruled(rules), resolves=True)
+        else:
+            others.append(Stage(name, title, ruled(rules), resolves=True))
+    if last is None:
+        last = Stage("shipped", f"as shipped ({', '.join(shipped)})", ruled(shipped), resolves=True)
+    return (NETWORK, *others, last)
+
+
+def ruled(rules: tuple[str, ...]) -> Callable[[SeriesOutput], Decided]:
+    """Return the stage that runs these rules, without a minimum confidence."""
+
+    def decided(output: SeriesOutput) -> Decided:
+        evidence = Evidence(
+            output.classes, output.probabilities, output.positions_mm, None, output.energy,
+            output.maximum_energy,
+        )  # fmt: skip
+        verdict = decide(evidence, rules, 0.0)
+        return Decided(verdict.regions, np.array(verdict.confidences, np.float64))
+
+    return decided

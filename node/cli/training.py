@@ -1,0 +1,37 @@
+"""Commands for making models; what trains is imported when they run, so a node never loads it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from node.cli.options import fail, sentences
+
+RunOption = Annotated[Path, typer.Option("--config", "-c", help="the run's configuration file")]
+DataOption = Annotated[Path | None, typer.Option(help="the data folder; default: ../shared/data")]
+OutOption = Annotated[Path | None, typer.Option(help="the run's folder; default: runs/ and the file's name")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="start anew instead of going on")]
+
+
+def train(config: RunOption, data: DataOption = None, out: OutOption = None, fresh: Fresh = False) -> None:
+    """Train a network as a configuration file says, or go on where its run was stopped."""
+    from model.training.fit import Stopped
+    from model.training.folder import FolderError
+    from model.training.run import RunError, load
+    from model.training.train import train as run_training
+
+    with sentences():
+        try:
+            run = load(config, data, out)
+            done = run_training(run, Console(), fresh)
+        except (RunError, FolderError) as error:
+            fail(str(error))
+        except Stopped as stopped:
+            kept = "the same command goes on from there" if stopped.state.step else "nothing is kept of it"
+            print(f"stopped after step {stopped.state.step}; {kept}")
+            raise typer.Exit(1) from stopped
+    if done.before:
+        print(f"{done.weights} is trained already; --fresh starts anew")
+    else:
+        print(f"wrote {done.weights}")

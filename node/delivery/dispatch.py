@@ -1,0 +1,204 @@
+"""Dispatch: stable series go to inference processes; one that crashes or hangs is replaced, once a series."""
+
+import math
+import multiprocessing
+import signal
+import threading
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Final
+
+import structlog
+
+from db.records import Outcome, Route
+from db.results import record_outcome
+from db.series import facts, next_stable, record_crash
+from db.session import Database
+from node import site, version, worker
+from node.clock import utc_now
+from node.settings.config import Config
+
+log = structlog.get_logger()
+
+_POLL_S: Final = 1.0
+_START_TIMEOUT_S: Final = 300.0
+"""Importing TensorFlow and reading the weights takes seconds, on a busy machine minutes."""
+
+_TRIES: Final = 2
+
+
+class WorkerDied(Exception):  # noqa: N818 - it tells what happened, and the dispatcher goes on
+    """The process that worked on a series crashed, hung or failed; the message says how."""
+
+
+class Stopped(Exception):  # noqa: N818 - the node is told to stop; nothing is wrong
+    """The node stops while a worker is busy."""
+
+
+class InferenceProcess:
+    """One worker process, started when first needed and again after it died."""
+
+    def __init__(self, config: Config, stop: threading.Event) -> None:
+        self._config = config
+        self._stop = stop
+        self._process: BaseProcess | None = None
+        self._connection: Connection | None = None
+
+    def run(self, series_id: int) -> None:
+        """Have one series classified and recorded; raises WorkerDied or Stopped."""
+        connection = self.start()
+        try:
+            connection.send(series_id)
+            classify = self._config.classify
+            said = self._last_word(connection, classify.hang_timeout_s, classify.series_timeout_s)
+        except (EOFError, OSError) as error:
+            raise WorkerDied(self._obituary()) from error
+        if said:
+            self.close()
+            raise WorkerDied(said)
+
+    def close(self) -> None:
+        """End the process, whatever it is doing."""
+        if self._connection is not None:
+            self._connection.close()
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+        self._process = self._connection = None
+
+    def start(self) -> Connection:
+        """Return the connection to the process, started if there is none; raises WorkerDied or Stopped."""
+        if self._process is not None and self._connection is not None and self._process.is_alive():
+            return self._connection
+        self.close()
+        # "spawn": a forked child would share the sockets and the locks of the receiver's threads.
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        self._connection = ours
+        self._process = context.Process(target=worker.main, args=(theirs, self._config), daemon=True)
+        self._process.start()
+        theirs.close()
+        try:
+            self._last_word(ours, _START_TIMEOUT_S, expected="ready")
+        except (EOFError, OSError) as error:
+            raise WorkerDied(f"could not start: {self._obituary()}") from error
+        return ours
+
+    def _last_word(
+        self, connection: Connection, silence_s: float, whole_s: float = math.inf, expected: str = ""
+    ) -> str:
+        """Wait for the answer, allowing `silence_s` without a sign of life and `whole_s` in all."""
+        end = time.monotonic() + whole_s
+        deadline = min(end, time.monotonic() + silence_s)
+        while time.monotonic() < deadline:
+            if self._stop.is_set():
+                self.close()
+                raise Stopped
+            if not connection.poll(min(_POLL_S, max(0.0, deadline - time.monotonic()))):
+                continue
+            said = str(connection.recv())
+            if said == expected:
+                return ""
+            if said != "alive":
+                return said
+            deadline = min(end, time.monotonic() + silence_s)
+        self.close()
+        if time.monotonic() >= end:
+            raise WorkerDied(f"took longer than {whole_s:g} s and was killed")
+        raise WorkerDied(f"showed no sign of life for {silence_s:g} s and was killed")
+
+    def _obituary(self) -> str:
+        """Reap a process that went away by itself and say how it ended."""
+        process = self._process
+        if process is None:
+            return "was closed"
+        process.join(_POLL_S)
+        code = process.exitcode
+        self.close()
+        if code is not None and code < 0:
+            return f"crashed (signal {signal.Signals(-code).name})"
+        return f"ended with exit status {code}"
+
+
+class Dispatcher:
+    """Hands stable series to inference processes, one thread for each process."""
+
+    def __init__(
+        self, config: Config, database: Database, unlabelled: Sequence[Route], classified: Callable[[], None]
+    ) -> None:
+        self._config = config
+        self._database = database
+        self._unlabelled = unlabelled
+        self._classified = classified
+        self._busy: set[int] = set()
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+
+    def wake(self) -> None:
+        """Tell the loops that a series became stable."""
+        self._wake.set()
+
+    def run(self, stop: threading.Event) -> None:
+        """Classify series until `stop` is set."""
+        process = InferenceProcess(self._config, stop)
+        try:
+            self._warm_up(process)
+            while not stop.is_set():
+                try:
+                    if not self._step(process):
+                        self._wake.wait(_POLL_S)
+                        self._wake.clear()
+                except Stopped:
+                    raise
+                except Exception:
+                    log.exception("the dispatcher failed; it goes on")
+                    stop.wait(_POLL_S)
+        except Stopped:
+            log.debug("a dispatcher stops")
+        finally:
+            process.close()
+
+    def _warm_up(self, process: InferenceProcess) -> None:
+        """Load the networks before the first series comes; what fails here is tried again with it."""
+        try:
+            process.start()
+        except WorkerDied as death:
+            log.error("the worker does not start", how=str(death))
+        else:
+            log.info("worker ready")
+
+    def _step(self, process: InferenceProcess) -> bool:
+        series_id = self._claim()
+        if series_id is None:
+            return False
+        try:
+            process.run(series_id)
+        except WorkerDied as death:
+            self._note_death(series_id, str(death))
+        finally:
+            with self._lock:
+                self._busy.discard(series_id)
+        self._classified()
+        return True
+
+    def _claim(self) -> int | None:
+        with self._lock, self._database.reading() as session:
+            series_id = next_stable(session, exclude=self._busy)
+            if series_id is not None:
+                self._busy.add(series_id)
+        return series_id
+
+    def _note_death(self, series_id: int, how: str) -> None:
+        log.error("the worker failed on a series", series_id=series_id, how=how)
+        with self._database.session() as session:
+            deaths = record_crash(session, series_id, how, utc_now())
+            if deaths < _TRIES:
+                return
+            outcome = Outcome(None, (), f"not classified: the worker {how}", None, version.VERSION)
+            known = site.facts_of(facts(session, series_id))
+            rule = site.unclassified(self._config, known)
+            allowed = {each.name for each in site.destinations(self._config, rule, known, site.NOTHING)}
+            routes = [route for route in self._unlabelled if route.destination in allowed]
+            record_outcome(session, series_id, outcome, routes, utc_now())

@@ -1,0 +1,193 @@
+"""The node as storage SCU: one association, instances sent from their files without being decoded."""
+
+import socket
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydicom.dataset import Dataset
+from pynetdicom import AE, _config, evt
+from pynetdicom.association import Association
+from pynetdicom.presentation import build_context
+from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as StudyRootFind
+from pynetdicom.sop_class import Verification
+
+from node import status
+from node.delivery.tls import NotingContext, client_context
+from node.delivery.transport import Answer, Context, Identity, PeerError
+from node.intake.turnstile import Turnstile
+from node.relabelling.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
+from node.settings.destinations import Tls
+
+# A file is sent in pieces and never parsed: what is stored is what goes out.
+_config.STORE_SEND_CHUNKED_DATASET = True
+
+MAXIMUM_CONTEXTS: Final = 128
+"""Presentation context identifiers are the odd numbers below 256 (PS3.8 section 9.3.2.2)."""
+
+MAXIMUM_PDU_BYTES: Final = 131072
+
+_IMPLICIT: Final = "1.2.840.10008.1.2"
+_EXPLICIT: Final = "1.2.840.10008.1.2.1"
+
+_ASKED_AT_ONCE: Final = 50
+"""UIDs in one question; a list of UIDs matches any of them (PS3.4 C.2.2.2.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Whom to call, and as whom."""
+
+    ae_title: str
+    host: str
+    port: int
+    calling_ae_title: str
+    timeout_s: float
+    tls: Tls | None = None
+
+    @property
+    def where(self) -> str:
+        """The peer's name and address."""
+        return f"{self.ae_title} at {self.host}:{self.port}"
+
+    def connect(self, contexts: Collection[Context]) -> "AbstractContextManager[DicomSender]":
+        """Open an association, as `connect` does."""
+        return connect(self, contexts)
+
+    def echo(self) -> str:
+        """Ask by C-ECHO; raises PeerError."""
+        return status.meaning(echo(self))
+
+    def find(self, sent: Collection[Identity]) -> Mapping[str, str]:
+        """Ask by C-FIND which instances the peer has; raises PeerError."""
+        with connect(self, [(str(StudyRootFind), _EXPLICIT), (str(StudyRootFind), _IMPLICIT)]) as sender:
+            return sender.find(sent)
+
+
+class DicomSender:
+    """An established association; made by `connect`."""
+
+    def __init__(self, association: Association, turnstile: Turnstile) -> None:
+        self._association = association
+        self._turnstile = turnstile
+        self._accepted = {
+            (str(context.abstract_syntax), str(context.transfer_syntax[0]))
+            for context in association.accepted_contexts
+        }
+        self._message_id = 0
+
+    def accepts(self, context: Context) -> bool:
+        """Tell whether the peer agreed to take such instances as they are encoded."""
+        return context in self._accepted
+
+    def store(self, path: Path) -> Answer:
+        """Send one Part 10 file by C-STORE; raises PeerError when no answer comes."""
+        if not self._turnstile.data_transfer:
+            raise PeerError("the destination ended the association")
+        self._message_id = self._message_id % 65535 + 1
+        try:
+            answer = self._association.send_c_store(path, msg_id=self._message_id)
+        except (RuntimeError, ValueError, AttributeError, OSError) as error:
+            raise PeerError(f"the instance could not be sent: {error}") from error
+        if "Status" not in answer:
+            raise PeerError("the destination gave no answer in time")
+        return Answer(int(answer.Status), str(answer.get("ErrorComment", "")))
+
+    def echo(self) -> int:
+        """Send C-ECHO and return the status; raises PeerError when no answer comes."""
+        answer = self._association.send_c_echo()
+        if "Status" not in answer:
+            raise PeerError("no answer to C-ECHO in time")
+        return int(answer.Status)
+
+    def find(self, sent: Collection[Identity]) -> dict[str, str]:
+        """Ask by C-FIND for instances: Body Part Examined by SOP Instance UID; raises PeerError.
+
+        Source: PS3.4 C.6.2.1, the Study Root model, hierarchical: so every key above is unique.
+        """
+        series: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        for each in sent:
+            series[each.study_instance_uid, each.series_instance_uid].append(each.sop_instance_uid)
+        found: dict[str, str] = {}
+        for (study, one_series), uids in series.items():
+            for start in range(0, len(uids), _ASKED_AT_ONCE):
+                found |= self._ask(study, one_series, uids[start : start + _ASKED_AT_ONCE])
+        return found
+
+    def _ask(self, study: str, series: str, uids: list[str]) -> dict[str, str]:
+        question = Dataset()
+        question.QueryRetrieveLevel = "IMAGE"
+        question.StudyInstanceUID, question.SeriesInstanceUID = study, series
+        question.SOPInstanceUID = uids
+        question.BodyPartExamined = ""
+        found: dict[str, str] = {}
+        try:
+            for answer, each in self._association.send_c_find(question, StudyRootFind):
+                code = int(answer.Status) if "Status" in answer else None
+                if code in (0xFF00, 0xFF01) and each is not None:
+                    found[str(each.get("SOPInstanceUID", ""))] = str(each.get("BodyPartExamined") or "")
+                elif code != status.SUCCESS:
+                    raise PeerError(f"C-FIND failed: {'no answer' if code is None else f'0x{code:04X}'}")
+        except (RuntimeError, ValueError, AttributeError) as error:
+            raise PeerError(f"C-FIND is not possible: {error}") from error
+        return found
+
+
+@contextmanager
+def connect(peer: Peer, contexts: Collection[Context]) -> Iterator[DicomSender]:
+    """Open an association that proposes these contexts, at most 128; release it at the end.
+
+    Raises PeerError with the reason when it is not established.
+    """
+    ae = AE(ae_title=peer.calling_ae_title)
+    ae.implementation_class_uid = IMPLEMENTATION_CLASS_UID
+    ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = peer.timeout_s
+    proposed = [build_context(abstract, transfer) for abstract, transfer in sorted(contexts)]
+    tls = None if peer.tls is None else client_context(peer.tls)
+    association = ae.associate(
+        peer.host,
+        peer.port,
+        contexts=proposed[:MAXIMUM_CONTEXTS],
+        ae_title=peer.ae_title,
+        max_pdu=MAXIMUM_PDU_BYTES,
+        evt_handlers=[(evt.EVT_CONN_OPEN, no_delay)],
+        tls_args=None if tls is None else (tls, peer.host),
+    )
+    if not association.is_established:
+        raise PeerError(_why(association, peer, tls))
+    turnstile = Turnstile(association)
+    try:
+        yield DicomSender(association, turnstile)
+    finally:
+        if turnstile.data_transfer:
+            association.release()
+        turnstile.open()
+
+
+def echo(peer: Peer) -> int:
+    """Return the status of one C-ECHO; raises PeerError."""
+    with connect(peer, [(str(Verification), _IMPLICIT)]) as sender:
+        return sender.echo()
+
+
+def _why(association: Association, peer: Peer, tls: NotingContext | None) -> str:
+    where = peer.where
+    if tls is not None and tls.said:
+        return f"{where}: TLS failed: {tls.said}"
+    if association.is_rejected:
+        primitive = association.acceptor.primitive
+        return f"{where} rejected the association: {primitive.reason_str}"
+    if association.is_aborted and association.acceptor.primitive is not None:
+        return f"{where} aborted the association or accepted nothing that was proposed"
+    return f"{where} does not answer"
+
+
+def no_delay(event: evt.Event) -> None:
+    """Without TCP_NODELAY each image stalls about 45 ms (Nagle's algorithm and delayed acknowledgement)."""
+    connection: Any = event.assoc.dul.socket
+    if connection is not None and connection.socket is not None:
+        connection.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,0 +1,1 @@
+"""From the network into the spool: associations, their limits, the requests on them."""

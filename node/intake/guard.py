@@ -1,0 +1,273 @@
+"""The guarded socket of an association: absolute deadlines, PDUs checked, one message at a time.
+
+It stands between the connection and pynetdicom, whose timeouts are per read (a byte every few seconds keeps
+an association open for ever) and whose accepted sockets have none at all. All of it runs in the thread of the
+association's upper layer, the only one that reads and sends; so there is no lock but that of Memory.
+"""
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final, cast
+
+from pynetdicom import evt
+from pynetdicom.association import Association
+from pynetdicom.transport import AssociationSocket
+
+from node.intake import pdu
+from node.intake.upper_layer import Patient
+
+_READ_BYTES: Final = 262144
+_PATIENCE_S: Final = 0.05
+"""How long the upper layer waits for the peer at a time, while nothing is to be sent."""
+
+_ABORT_PDU: Final = bytes((pdu.ABORT, 0, 0, 0, 0, 4, 0, 0, 2, 0))
+"""A-ABORT from the service provider, no reason given (PS3.8 Table 9-26)."""
+
+_ABORT_TIMEOUT_S: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a peer may do: lengths in bytes, and how long each phase may take."""
+
+    maximum_pdu_bytes: int
+    maximum_message_bytes: int
+    pdu_timeout_s: float
+    message_timeout_s: float
+    idle_timeout_s: float
+    whole_timeout_s: float
+
+
+class Memory:
+    """What the messages under way may hold in all; where it is not enough, who holds most is cut off."""
+
+    def __init__(self, maximum_bytes: int) -> None:
+        self._maximum_bytes = maximum_bytes
+        self._held: dict[Guarded, int] = {}
+        self._lock = threading.Lock()
+
+    def take(self, guard: "Guarded", size_bytes: int) -> bool:
+        """Count bytes that a message grows by; False if the association must be cut off itself."""
+        with self._lock:
+            self._held[guard] = self._held.get(guard, 0) + size_bytes
+            victim = None
+            if sum(self._held.values()) > self._maximum_bytes:
+                victim = max(self._held, key=lambda each: self._held[each])
+                del self._held[victim]
+        if victim is not None and victim is not guard:
+            victim.evict("its messages take most of the memory")
+        return victim is not guard
+
+    def keep(self, guard: "Guarded", size_bytes: int = 0) -> None:
+        """Count only so many of an association's bytes from here on."""
+        with self._lock:
+            if size_bytes:
+                self._held[guard] = size_bytes
+            else:
+                self._held.pop(guard, None)
+
+
+class Guarded(AssociationSocket):  # type: ignore[misc]  # the library is not typed
+    """A connection whose association request was read already; `request` is that PDU.
+
+    `cut` is told why, when the guard ends the association.
+    """
+
+    def __init__(
+        self,
+        association: Association,
+        connection: socket.socket,
+        request: bytes,
+        limits: Limits,
+        memory: Memory,
+        cut: Callable[[str], None],
+    ) -> None:
+        super().__init__(association, client_socket=connection)
+        association.dul.state_machine = Patient(association.dul)
+        self._limits, self._memory, self._cut = limits, memory, cut
+        self._messages = pdu.Messages(limits.maximum_message_bytes)
+        self._buffer = bytearray(request)
+        self._kind: int | None = None  # of the PDU whose body comes next
+        self._associated = False
+        self._unanswered = 1
+        self._ended = False
+        self._evicted: str | None = None
+        now = time.monotonic()
+        self._opened_s = self._last_s = now
+        self._pdu_s: float | None = None
+        self._message_s: float | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Tell whether a PDU begins; called again and again by the upper layer, which sends in between."""
+        if self.socket is None or not self._is_connected or self._ended:
+            return False
+        if self._assoc.dimse.msg_queue.qsize():
+            return False  # what comes stays in the network until the message before is served
+        if self._buffer:
+            return True
+        overdue = self._overdue(time.monotonic())
+        if overdue is not None:
+            self._end(overdue)
+            self.event_queue.put("Evt17")
+            return False
+        return self._something_came()
+
+    def _something_came(self) -> bool:
+        connection = self._connection()
+        try:
+            connection.settimeout(0.0 if self._unanswered else _PATIENCE_S)
+            data = connection.recv(_READ_BYTES)
+        except (BlockingIOError, TimeoutError, ssl.SSLWantReadError):
+            return False
+        except OSError:
+            self._ended = True
+            self.event_queue.put("Evt17")
+            return False
+        self._buffer += data
+        return True  # even of nothing: the end of the connection is read as a PDU that is cut off
+
+    def recv(self, nr_bytes: int) -> bytearray:
+        """Return a PDU's header or its body; less than asked for where the peer or the guard ended it."""
+        if self._kind is None:
+            return self._header(nr_bytes)
+        kind, self._kind = self._kind, None
+        if kind == pdu.P_DATA_TF and not self._memory.take(self, nr_bytes):
+            self._end("its messages take most of the memory")
+            return bytearray()
+        body = self._exactly(nr_bytes)
+        if len(body) == nr_bytes and not self._took(kind, body):
+            return bytearray()
+        if kind == pdu.ABORT:
+            body[2:4] = b"\0\0"  # source and reason that do not exist would end the upper layer's thread
+        return body
+
+    def _header(self, nr_bytes: int) -> bytearray:
+        self._pdu_s = time.monotonic()
+        header = self._exactly(nr_bytes)
+        if len(header) < nr_bytes:
+            return header
+        try:
+            pdu.length_of(bytes(header), self._limits.maximum_pdu_bytes, self._associated)
+        except pdu.Forbidden as forbidden:
+            self._end(str(forbidden))
+            return bytearray()
+        self._kind = header[0]
+        return header
+
+    def _took(self, kind: int, body: bytearray) -> bool:
+        """Note a whole PDU; False where it was forbidden."""
+        now = time.monotonic()
+        self._pdu_s, self._last_s, self._associated = None, now, True
+        if kind != pdu.P_DATA_TF:
+            self._unanswered += 1
+            return True
+        try:
+            with memoryview(body) as view:
+                self._unanswered += self._messages.feed(view)
+        except pdu.Forbidden as forbidden:
+            self._end(str(forbidden))
+            return False
+        if not self._messages.open:
+            self._message_s = None
+        elif self._message_s is None:
+            self._message_s = now
+        return True
+
+    def _exactly(self, nr_bytes: int) -> bytearray:
+        connection = self._connection()
+        while len(self._buffer) < nr_bytes and not self._ended:
+            now = time.monotonic()
+            overdue = self._overdue(now)
+            if overdue is not None:
+                self._end(overdue)
+                break
+            try:
+                connection.settimeout(max(0.001, self._next_deadline() - now))
+                data = connection.recv(max(_READ_BYTES, nr_bytes - len(self._buffer)))
+            except TimeoutError:
+                continue
+            except OSError:
+                data = b""
+            if not data:
+                self._ended = True
+                if self._evicted is not None:
+                    self._cut(self._evicted)
+                return bytearray()
+            self._buffer += data
+        if self._ended:
+            return bytearray()
+        taken = self._buffer[:nr_bytes]
+        del self._buffer[:nr_bytes]
+        return taken
+
+    def send(self, bytestream: bytes) -> None:
+        """Send a PDU within the time that a PDU may take, or end the association."""
+        try:
+            connection = self._connection()
+            connection.settimeout(self._limits.pdu_timeout_s)
+            connection.sendall(bytestream)
+        except (OSError, AttributeError):  # the peer went away, or the socket is closed already
+            self.event_queue.put("Evt17")
+            return
+        self._unanswered, self._last_s = 0, time.monotonic()
+        self._memory.keep(self, self._messages.bytes)
+        evt.trigger(self.assoc, evt.EVT_DATA_SENT, {"data": bytestream})
+
+    def close(self) -> None:
+        """Close the connection, and hold nothing for it."""
+        self._memory.keep(self)
+        super().close()
+
+    def evict(self, reason: str) -> None:
+        """End the association from another thread."""
+        self._evicted = reason
+        connection = self.socket
+        if connection is not None:
+            cut_off(connection)
+
+    def _deadlines(self) -> list[tuple[float, str]]:
+        limits = self._limits
+        found = [(self._opened_s + limits.whole_timeout_s, "the association lasts longer than allowed")]
+        if self._pdu_s is not None:
+            found.append((self._pdu_s + limits.pdu_timeout_s, "a PDU takes longer than allowed"))
+        elif not self._unanswered:
+            found.append((self._last_s + limits.idle_timeout_s, "the peer is silent"))
+        if self._message_s is not None:
+            found.append((self._message_s + limits.message_timeout_s, "a message takes longer than allowed"))
+        return found
+
+    def _next_deadline(self) -> float:
+        return min(self._deadlines())[0]
+
+    def _overdue(self, now: float) -> str | None:
+        deadline, reason = min(self._deadlines())
+        return reason if now >= deadline else None
+
+    def _end(self, reason: str) -> None:
+        """Abort, once; what is sent or read from here on fails."""
+        if self._ended:
+            return
+        self._ended = True
+        self._cut(reason)
+        connection = self._connection()
+        with suppress(OSError):
+            connection.settimeout(_ABORT_TIMEOUT_S)
+            connection.sendall(_ABORT_PDU)
+        cut_off(connection)
+
+    def _connection(self) -> socket.socket:
+        if self.socket is None:
+            raise OSError("the connection is closed")
+        return cast(socket.socket, self.socket)
+
+
+def cut_off(connection: socket.socket) -> None:
+    """Shut a connection down from any thread; whoever waits for it wakes up. TLS is not asked."""
+    with suppress(OSError):
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)

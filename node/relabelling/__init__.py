@@ -1,0 +1,1 @@
+"""What is changed in a copy, and how it is written."""

@@ -1,0 +1,1 @@
+"""The configuration: node.yaml, checked and frozen."""

@@ -1,0 +1,265 @@
+"""The spool: every accepted instance as one fsynced Part 10 file, never overwritten, named by its UID.
+
+Layout: `<folder>/instances/<study uid>/<series uid>/<instance uid>.dcm`; a different object with the
+same UID lies beside it as `<instance uid>.<digest>.dcm`. `incoming` holds files being written, `outgoing`
+relabelled copies being sent, `reports` the node's own objects, `requests` what the command line asks of the
+running node.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from node.relabelling.part10 import meta_end
+from node.status import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, Rejection
+from node.storage.room import Room
+
+UID_PATTERN: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
+"""Digits and single dots: safe as a file name. Leading zeros, forbidden by PS3.5 9.1, occur and are kept."""
+
+REPORTS: Final = "reports"
+
+_REMEMBERED_FOLDERS: Final = 4096
+
+
+class SpoolError(RuntimeError):
+    """The spool cannot be used; the message is one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesKey:
+    """What the spool groups by."""
+
+    study_instance_uid: str
+    series_instance_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One instance that lies safely in the spool; `path` is relative to the instances folder."""
+
+    key: SeriesKey
+    sop_instance_uid: str
+    path: str
+    sha256: str
+    size_bytes: int
+    duplicate: bool
+
+
+def checked_uid(value: str, keyword: str) -> str:
+    """Return the UID if it may serve as a file name; raise Rejection 0xC000 otherwise."""
+    if len(value) > 64 or not UID_PATTERN.fullmatch(value):
+        raise Rejection(CANNOT_UNDERSTAND, f"{keyword} is not a valid UID")
+    return value
+
+
+class Spool:
+    """The folder in which instances are kept; safe for any number of threads."""
+
+    def __init__(self, folder: Path, minimum_free_bytes: int, quota_bytes: int | None = None) -> None:
+        self.folder = folder
+        self.instances = folder / "instances"
+        self.requests = folder / "requests"
+        self._incoming = folder / "incoming"
+        self.room = Room(folder, minimum_free_bytes, quota_bytes)
+        self._durable: set[Path] = set()
+        self._in_use: Counter[Path] = Counter()
+        self._lock = threading.Lock()
+        for path in (self.instances, self.requests, self._incoming, folder / REPORTS):
+            path.mkdir(parents=True, exist_ok=True)
+
+    def lock(self) -> IO[str]:
+        """Take the spool for this process; raise SpoolError if another node has it."""
+        handle = (self.folder / "lock").open("w")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            handle.close()
+            raise SpoolError(f"another node is running on the spool {self.folder}") from error
+        return handle
+
+    def clear_unfinished(self) -> int:
+        """Remove what a process that died left under way, in or out; return how many files."""
+        left = [*self._incoming.iterdir(), *self.folder.glob("outgoing/*/*.dcm")]
+        for path in left:
+            path.unlink(missing_ok=True)
+        return len(left)
+
+    def store(self, key: SeriesKey, uid: str, meta: bytes, data_set: memoryview) -> Stored:
+        """Write one instance so that it survives a power cut, then give it its final name.
+
+        `meta` is preamble, prefix and file meta information; `data_set` is kept as received.
+        Raises Rejection 0xA700 when the disk is under its floor, the quota is reached or the write fails.
+        """
+        digest = hashlib.sha256(data_set).hexdigest()
+        folder = self.instances / key.study_instance_uid / key.series_instance_uid
+        incoming = self._incoming / uuid.uuid4().hex
+        with self.room.reserved(len(meta) + len(data_set)):
+            try:
+                _write_durably(incoming, meta, data_set)
+                path, duplicate = self._give_name(incoming, folder, uid, digest)
+            except OSError as error:
+                raise Rejection(OUT_OF_RESOURCES, f"the spool cannot write: {error.strerror}") from error
+            finally:
+                incoming.unlink(missing_ok=True)
+            if not duplicate:
+                self.room.changed(len(meta) + len(data_set))
+        relative = path.relative_to(self.instances).as_posix()
+        return Stored(key, uid, relative, digest, len(data_set), duplicate)
+
+    def remove(self, paths: Iterable[str]) -> None:
+        """Unlink files that are no longer needed, and the folders that become empty; some may be gone."""
+        for relative in paths:
+            path = self.path(relative)
+            with suppress(FileNotFoundError):
+                size_bytes = path.stat().st_size
+                path.unlink()
+                self.room.changed(-size_bytes)
+            if path.is_relative_to(self.instances):
+                self._remove_empty(path.parent)
+
+    def _remove_empty(self, folder: Path) -> None:
+        """Remove the folder of a series, and that of its study, if nothing is in them or about to be."""
+        with self._lock, suppress(OSError):
+            if self._in_use[folder]:
+                return
+            folder.rmdir()
+            self._durable.discard(folder)
+            folder.parent.rmdir()
+
+    def _give_name(self, incoming: Path, folder: Path, uid: str, digest: str) -> tuple[Path, bool]:
+        """Link a written file under its name; once more where retention removed its double meanwhile.
+
+        Retention of another process (the web server stores, too) may also have removed the folder.
+        """
+        with self._durable_folder(folder):
+            try:
+                return _give_name(incoming, folder, uid, digest)
+            except FileNotFoundError:
+                with self._lock:
+                    self._durable.discard(folder)
+                    self._make_durable(folder)
+                return _give_name(incoming, folder, uid, digest)
+
+    @contextmanager
+    def _durable_folder(self, folder: Path) -> Iterator[None]:
+        """Make a series' folder so that it survives a power cut, and keep it; others that need it wait."""
+        with self._lock:
+            self._in_use[folder] += 1
+            try:
+                self._make_durable(folder)
+            except OSError:
+                self._let_go(folder)
+                raise
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._let_go(folder)
+
+    def _let_go(self, folder: Path) -> None:
+        self._in_use[folder] -= 1
+        if not self._in_use[folder]:
+            del self._in_use[folder]
+
+    def _make_durable(self, folder: Path) -> None:
+        if folder in self._durable:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        for parent in (folder.parent, folder.parent.parent):
+            _fsync_folder(parent)
+        if len(self._durable) >= _REMEMBERED_FOLDERS:
+            self._durable.clear()
+        self._durable.add(folder)
+
+    def series(self) -> Iterator[tuple[SeriesKey, tuple[str, ...]]]:
+        """Yield every series in the spool with the relative paths of its files, in name order."""
+        for study in _folders(self.instances):
+            for folder in _folders(study):
+                names = tuple(sorted(entry.name for entry in os.scandir(folder)))
+                prefix = f"{study.name}/{folder.name}"
+                yield SeriesKey(study.name, folder.name), tuple(f"{prefix}/{name}" for name in names)
+
+    def outgoing(self, destination: str) -> Path:
+        """Return the folder for the copies that are under way to a destination."""
+        folder = self.folder / "outgoing" / destination
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def keep_report(self, uid: str, content: bytes) -> str:
+        """Write a report of the node's own so that it survives a power cut; return its relative path.
+
+        The same report again replaces the first. Raises OSError.
+        """
+        incoming = self._incoming / uuid.uuid4().hex
+        try:
+            _write_durably(incoming, content, memoryview(b""))
+            incoming.replace(self.folder / REPORTS / f"{uid}.dcm")
+        finally:
+            incoming.unlink(missing_ok=True)
+        _fsync_folder(self.folder / REPORTS)
+        return f"{REPORTS}/{uid}.dcm"
+
+    def path(self, relative: str) -> Path:
+        """Return the absolute path of a stored instance, or of a report."""
+        return (self.folder if relative.startswith(f"{REPORTS}/") else self.instances) / relative
+
+
+def data_set_digest(path: Path, offset: int) -> str:
+    """Return the SHA-256 of a stored file from `offset` (the end of its meta information) on."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir())
+
+
+def _write_durably(path: Path, meta: bytes, data_set: memoryview) -> None:
+    with path.open("xb") as file:
+        file.write(meta)
+        file.write(data_set)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _give_name(incoming: Path, folder: Path, uid: str, digest: str) -> tuple[Path, bool]:
+    """Link the file under the first name that is free or holds the same data set; never overwrite.
+
+    Linking fails when the name exists, so of two associations that store one UID at once one wins.
+    """
+    for name in (f"{uid}.dcm", f"{uid}.{digest[:16]}.dcm"):
+        path = folder / name
+        duplicate = False
+        try:
+            os.link(incoming, path)
+        except FileExistsError:
+            if not _same_data_set(path, digest):
+                continue
+            duplicate = True
+        # For a duplicate, too: whoever stored it may not have come to this yet.
+        _fsync_folder(folder)
+        return path, duplicate
+    raise OSError(0, f"two different objects share the name {uid}")
+
+
+def _same_data_set(path: Path, digest: str) -> bool:
+    return data_set_digest(path, meta_end(path)) == digest
+
+
+def _fsync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

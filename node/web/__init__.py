@@ -1,0 +1,1 @@
+"""The web listener: receiving by STOW-RS."""
