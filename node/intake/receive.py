@@ -29,6 +29,9 @@ log = structlog.get_logger()
 # Every storage SOP class, private and unknown ones too, in the transfer syntax proposed first.
 _config.UNRESTRICTED_STORAGE_SERVICE = True
 
+# The library's own account of each message takes attributes for given that a hostile message lacks.
+_config.LOG_HANDLER_LEVEL = "none"
+
 # The node judges UIDs itself and answers with a status; a warning for each bad value is no use to anybody.
 pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE
 

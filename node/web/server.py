@@ -14,8 +14,10 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
+import h11
 import structlog
 import uvicorn
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from node import log as logs
@@ -120,7 +122,7 @@ def _origin(config: Config, spool: Spool, line: Line) -> Origin:
 
 def _uvicorn(settings: Web, origin: Origin) -> uvicorn.Config:
     config = uvicorn.Config(
-        make_app(settings.path, origin),
+        answering(make_app(settings.path, origin)),
         http=_protocol(settings),
         ws="none",
         lifespan="off",
@@ -137,6 +139,19 @@ def _uvicorn(settings: Web, origin: Origin) -> uvicorn.Config:
         config.ssl = context
         threading.Thread(target=_reload, args=(context, settings), daemon=True).start()
     return config
+
+
+def answering(app: ASGIApp) -> ASGIApp:
+    """Let an answer go nowhere whose client left, or broke HTTP, while it was made."""
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        async def to_client(message: Message) -> None:
+            with contextlib.suppress(h11.LocalProtocolError):
+                await send(message)
+
+        await app(scope, receive, to_client)
+
+    return served
 
 
 def _reload(context: ssl.SSLContext, settings: Web) -> None:

@@ -24,7 +24,7 @@ HANG_S: Final = 30.0
 MEMORY_MIB: Final = 250
 """How much the node and its web server may grow; each hostile association may hold a message meanwhile."""
 
-_CAUGHT: Final = "Unable to decode the received PDU data"
+_CAUGHT: Final = ("in _decode_pdu", "in decode_bytes")
 _PEERS: Final = 6
 _PAUSE = threading.Event()
 
@@ -137,13 +137,13 @@ def _judge(node: RunningNode, findings: Findings, status: int) -> None:
 def _tracebacks(log: str) -> Iterator[str]:
     """Return where each traceback comes from, and its last line.
 
-    One that pynetdicom logs when an association request cannot be decoded is no finding: it is caught, and
+    One that pynetdicom logs when a PDU or a text in it cannot be decoded is no finding: it is caught, and
     the association is aborted as it should be.
     """
     before, *found = log.split("Traceback (most recent call last):\n")
     for each in found:
-        if _CAUGHT not in before[-200:]:
-            frames = [line for line in each.splitlines() if line.startswith("  ")]
+        frames = [line for line in each.splitlines() if line.startswith("  ")]
+        if not any(name in frame for name in _CAUGHT for frame in frames):
             rest = each.splitlines()[len(frames) :]
             yield f"traceback after {before[-200:]!r}: {frames[-2:]} {rest[:1]}"
         before = each

@@ -46,7 +46,7 @@ def test_the_receiver_decodes_nothing() -> None:
     assert "pynetdicom" in loaded
     assert not loaded & {"tensorflow", "keras"}
     asking = {
-        path.name for path in NODE.glob("*.py") if re.search("pixel_array|read_pixels", path.read_text())
+        path.name for path in NODE.rglob("*.py") if re.search("pixel_array|read_pixels", path.read_text())
     }
     assert asking == {"transcode.py", "worker.py"}
 

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from pydicom import dcmread, uid
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 from pydicom.pixels.utils import pixel_array
-from pynetdicom import AE, evt
+from pynetdicom import AE, _config, evt
 from pynetdicom.presentation import build_context
 from sqlalchemy import update
 
@@ -247,11 +248,13 @@ def only(*syntaxes: str) -> Iterator[tuple[int, list[Dataset]]]:
     classes = (uid.CTImageStorage, uid.MRImageStorage)
     contexts = [build_context(each, list(syntaxes)) for each in classes]
     handlers = [(evt.EVT_C_STORE, store)]
-    server = ae.start_server(("127.0.0.1", 0), block=False, contexts=contexts, evt_handlers=handlers)
-    try:
-        yield server.socket.getsockname()[1], received
-    finally:
-        server.shutdown()
+    # the node's receiver, where it was imported, lets every acceptor of this process take anything
+    with patch.object(_config, "UNRESTRICTED_STORAGE_SERVICE", new=False):
+        server = ae.start_server(("127.0.0.1", 0), block=False, contexts=contexts, evt_handlers=handlers)
+        try:
+            yield server.socket.getsockname()[1], received
+        finally:
+            server.shutdown()
 
 
 def test_only_what_is_refused_is_transcoded(bench: Bench) -> None:
