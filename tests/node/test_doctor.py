@@ -1,7 +1,6 @@
 """The doctor: finds what does not fit between spool and database, mends it, and loses nothing by it."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,22 +16,7 @@ from node.cli.app import app
 from node.clock import utc_now
 from node.storage.doctor import Doctor
 from node.storage.spool import Spool
-from tests.node.deciding import empty_database
 from tests.node.test_retention import delivered, put
-
-
-@pytest.fixture
-def spool(tmp_path: Path) -> Spool:
-    """An empty spool."""
-    return Spool(tmp_path / "spool", 0)
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    """An empty database."""
-    opened = empty_database(tmp_path)
-    yield opened
-    opened.close()
 
 
 def kinds(doctor: Doctor) -> list[str]:
