@@ -17,7 +17,6 @@ from pynetdicom.presentation import build_context
 from sqlalchemy import select
 
 from db.records import Outcome, Route
-from db.rows import DeliverySummary
 from db.tables import Attempt
 from node.delivery import scu
 from node.delivery.backoff import pause_s
@@ -25,13 +24,13 @@ from node.delivery.forward import Forwarder
 from node.delivery.transport import PeerError
 from node.relabelling.coercion import KEEP, WRITE
 from node.relabelling.part10 import meta_end
-from node.relabelling.relabel import Modifier
-from node.settings.destinations import DicomDestination, Retry
+from node.settings.destinations import Retry
 from rules.decide import decide
 from rules.verdict import Evidence
 from tests.builders import Recipe, write
 from tests.harness import Archive, free_port, wait_until
 from tests.node.bench import Bench, opened
+from tests.node.delivering import drive, forwarder
 
 UNDECIDED = Outcome(None, (), "test", None, "0.1.0")
 
@@ -80,34 +79,12 @@ def bench(tmp_path: Path, database_url: str) -> Iterator[Bench]:
         yield bench
 
 
-def forwarder(bench: Bench, port: int, **options: object) -> Forwarder:
-    """Make a forwarder to a destination on this machine that retries at once."""
-    settings = {"name": "archive", "ae_title": "ARCHIVE", "host": "127.0.0.1", "port": port, "timeout_s": 5}
-    retry = {"first_s": 1e-3, "maximum_s": 2e-3} | options.pop("retry", {})  # type: ignore[operator]
-    destination = DicomDestination.model_validate(settings | {"retry": retry} | options)
-    return Forwarder(destination, "BODYTAG", bench.database, bench.spool, Modifier("BODYTAG", 1 << 30))
-
-
-def drive(bench: Bench, forward: Forwarder, done: Callable[[DeliverySummary], bool]) -> DeliverySummary:
-    """Let the forwarder work until its deliveries look as wanted."""
-    stop = threading.Event()
-
-    def step() -> DeliverySummary | None:
-        forward.deliver_due(stop)
-        [summary] = bench.rows()[0].deliveries
-        return summary if done(summary) else None
-
-    found = wait_until(step, "the deliveries are as wanted", 60)
-    assert isinstance(found, DeliverySummary)
-    return found
-
-
 def test_what_is_kept_arrives_byte_for_byte(bench: Bench, tmp_path: Path) -> None:
     """storescp receives the data sets of the spool unchanged, and the series is delivered."""
     archive = Archive(tmp_path / "archive", free_port()).start("+B")
     recipe = Recipe(n=3, private=((1, "LO", "kept"),))
     bench.decided(recipe, UNDECIDED)
-    drive(bench, forwarder(bench, archive.port), lambda found: found.sent == 3)
+    drive(bench, forwarder(bench, port=archive.port), lambda found: found.sent == 3)
     archive.stop()
     assert bench.rows()[0].state == "delivered"
     received = {dcmread(path, stop_before_pixels=True).SOPInstanceUID: path for path in archive.files()}
@@ -123,7 +100,7 @@ def test_what_is_written_arrives_relabelled(bench: Bench, tmp_path: Path) -> Non
     verdict = decide(Evidence(("head", "knee"), probabilities, np.array([0.0, 5.0, 10.0])), (), 0.5)
     recipe = Recipe(n=3, body_part="HEAD")
     bench.decided(recipe, Outcome(verdict, (), None, "d" * 64, "0.1.0"), (Route("archive", WRITE),))
-    drive(bench, forwarder(bench, archive.port), lambda found: found.sent == 3)
+    drive(bench, forwarder(bench, port=archive.port), lambda found: found.sent == 3)
     archive.stop()
     copies = [dcmread(path) for path in archive.files()]
     assert [copy.BodyPartExamined for copy in copies] == ["KNEE"] * 3
@@ -138,7 +115,7 @@ def test_refused_instances_are_tried_again(bench: Bench) -> None:
     """An instance answered with a failure goes again until it is taken; each attempt is on record."""
     bench.decided(Recipe(n=2), UNDECIDED)
     with listening(0, 0xA700, 0xA700, 0x0110) as peer:
-        drive(bench, forwarder(bench, peer.port), lambda found: found.sent == 2)
+        drive(bench, forwarder(bench, port=peer.port), lambda found: found.sent == 2)
         assert len(peer.received) == 5
     with bench.database.reading() as session:
         statuses = session.scalars(select(Attempt.status).order_by(Attempt.id)).all()
@@ -152,7 +129,7 @@ def test_warnings_count_as_configured(bench: Bench, accepted: list[int], state: 
     """A warning is a delivery where the configuration accepts it, and a failure at once where not."""
     bench.decided(Recipe(n=1), UNDECIDED)
     with listening(0, 0xB000) as peer:
-        forward = forwarder(bench, peer.port, accepted_warnings=accepted)
+        forward = forwarder(bench, port=peer.port, accepted_warnings=accepted)
         drive(bench, forward, lambda found: not found.pending)
         assert len(peer.received) == 1
     assert bench.rows()[0].state == state
@@ -162,7 +139,7 @@ def test_a_dead_destination_is_noted_and_found_again(bench: Bench) -> None:
     """While nobody listens the reason is on record; when the destination is there everything arrives."""
     bench.decided(Recipe(n=3), UNDECIDED)
     port = free_port()
-    forward = forwarder(bench, port)
+    forward = forwarder(bench, port=port)
     assert forward.deliver_due(threading.Event()) > 0
     [summary] = bench.rows()[0].deliveries
     assert summary.pending == 3
@@ -175,7 +152,7 @@ def test_a_dead_destination_is_noted_and_found_again(bench: Bench) -> None:
 def test_too_old_deliveries_fail_with_the_reason(bench: Bench) -> None:
     """After the maximum age the deliveries are failed and the series with them."""
     bench.decided(Recipe(n=2), UNDECIDED)
-    forward = forwarder(bench, free_port(), retry={"maximum_age_s": 1e-3})
+    forward = forwarder(bench, port=free_port(), retry={"maximum_age_s": 1e-3})
     summary = drive(bench, forward, lambda found: found.failed == 2)
     assert summary.last_comment == "not delivered within 0.001 s; bodytag resend tries again"
     assert bench.rows()[0].state == "failed"
@@ -186,7 +163,7 @@ def test_a_syntax_that_the_peer_refuses_does_not_hold_up_others(bench: Bench, tm
     bench.decided(Recipe(n=2, seed="big", transfer_syntax=uid.ExplicitVRBigEndian), UNDECIDED)
     bench.decided(Recipe(n=2, seed="plain", transfer_syntax=uid.ImplicitVRLittleEndian), UNDECIDED)
     archive = Archive(tmp_path / "archive", free_port()).start("+xi")
-    forwarder(bench, archive.port, transcode=False).deliver_due(threading.Event())
+    forwarder(bench, port=archive.port, transcode=False).deliver_due(threading.Event())
     archive.stop()
     states = {row.series_instance_uid: row for row in bench.rows()}
     assert states[Recipe(seed="plain").series_uid].state == "delivered"
@@ -201,7 +178,7 @@ def test_a_file_that_is_gone_does_not_hold_up_others(bench: Bench) -> None:
     [(_, paths)] = bench.spool.series()
     bench.spool.path(paths[0]).unlink()
     with listening() as peer:
-        summary = drive(bench, forwarder(bench, peer.port), lambda found: found.sent == 2)
+        summary = drive(bench, forwarder(bench, port=peer.port), lambda found: found.sent == 2)
     assert summary.pending == 1
     with bench.database.reading() as session:
         reasons = session.scalars(select(Attempt.comment).where(Attempt.status.is_(None))).all()
@@ -214,7 +191,10 @@ def test_one_dead_destination_does_not_delay_another(bench: Bench) -> None:
     bench.decided(Recipe(n=5), UNDECIDED, routes)
     stop = threading.Event()
     with listening() as peer, _swallowing() as dead:
-        forwarders = [forwarder(bench, peer.port), forwarder(bench, dead, name="dead", timeout_s=30)]
+        forwarders = [
+            forwarder(bench, port=peer.port),
+            forwarder(bench, port=dead, name="dead", timeout_s=30),
+        ]
         threads = [threading.Thread(target=each.run, args=(stop,)) for each in reversed(forwarders)]
         for thread in threads:
             thread.start()

@@ -15,7 +15,7 @@ from rules.verdict import Evidence
 from tests.builders import Recipe, bundled
 from tests.harness import Archive, free_port
 from tests.node.bench import Bench, opened
-from tests.node.test_forward import drive, forwarder
+from tests.node.delivering import drive, forwarder
 from tests.relabelled import stored
 
 LATERALITY = {"Laterality": "L"}
@@ -65,7 +65,7 @@ def test_what_must_not_change_arrives_byte_for_byte(
 ) -> None:
     """Signed, contradicting and foreign objects, in a series whose copies are to be written."""
     bench.decided(recipe, chest(), (Route("archive", policy),))
-    drive(bench, forwarder(bench, archive.port), lambda found: found.sent == 2)
+    drive(bench, forwarder(bench, port=archive.port), lambda found: found.sent == 2)
     assert data_sets(archive.files()) == data_sets(bench.spool.instances.rglob("*.dcm"))
 
 
@@ -87,5 +87,5 @@ def test_objects_of_other_kinds_arrive_byte_for_byte(
     bench.tracker.register_due()
     [row] = bench.rows()
     bench.decide(row.series_id, chest(), (Route("archive", WRITE),))
-    drive(bench, forwarder(bench, archive.port), lambda found: found.sent == 1)
+    drive(bench, forwarder(bench, port=archive.port), lambda found: found.sent == 1)
     assert data_sets(archive.files()) == data_sets([path])
