@@ -17,6 +17,7 @@ from node.clock import utc_now
 from node.delivery.destinations import remarks
 from node.delivery.dispatch import Dispatcher
 from node.delivery.forward import Forwarder
+from node.dicomweb.process import WebReceiver
 from node.intake.commitment import Commitments
 from node.intake.intake import Arrival
 from node.intake.receive import Receiver
@@ -27,7 +28,6 @@ from node.settings.config import Config
 from node.storage.retention import Keeper
 from node.storage.spool import Spool
 from node.version import VERSION
-from node.web.process import WebReceiver
 
 log = structlog.get_logger()
 
@@ -64,7 +64,9 @@ class Node:
             on_action=self._commitments.on_action if config.commitment.enabled else None,
         )
         self._keeper = Keeper(config.spool, spool, database)
-        self._web = WebReceiver(config, self._arrived_by_web, self._tracker.released, self._tracker.recover)
+        self._dicomweb = WebReceiver(
+            config, self._arrived_by_web, self._tracker.released, self._tracker.recover
+        )
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -82,9 +84,9 @@ class Node:
         self._run("retention", self._keeper.run)
         self._run("commitment", self._commitments.run)
         self.receiver.start()
-        if self._config.web.enabled:
-            self._web.listen()
-            self._run("web", self._web.run)
+        if self._config.dicomweb.enabled:
+            self._dicomweb.listen()
+            self._run("dicomweb", self._dicomweb.run)
 
     def stop(self) -> None:
         """Stop listening, let what is under way end, and return."""

@@ -26,8 +26,8 @@ from node.relabelling.tags import DIGITAL_SIGNATURES, FRAME_ANATOMY, IMAGE_LATER
 from node.settings.commitment import CommitmentSection
 from node.settings.config import Relabel, Series
 from node.settings.destinations import DicomDestination, FolderDestination, Retry, Tls, WebDestination
+from node.settings.dicomweb import DicomWeb
 from node.settings.receive import Receive
-from node.settings.web import Web
 from node.version import VERSION
 from rules.terms import (
     COMBINATIONS,
@@ -244,7 +244,7 @@ def test_rules_of_coercion() -> None:
         ("destinations.retry", Retry),
         ("relabel", Relabel),
         ("series", Series),
-        ("web", Web),
+        ("dicomweb", DicomWeb),
         ("commitment", CommitmentSection),
     ],
 )

@@ -20,12 +20,12 @@ def web_node(folder: Path, *destinations: dict[str, Any]) -> RunningNode:
     """Describe a node that listens for DICOMweb, too."""
     client = {"ae_title": "APP", "user": "app", "password": PASSWORD}
     web = {"enabled": True, "port": free_port(), "clients": [client]}
-    return make_node(folder, *destinations, web=web, receive={"promiscuous": True})
+    return make_node(folder, *destinations, dicomweb=web, receive={"promiscuous": True})
 
 
 def client_of(node: RunningNode) -> DICOMwebClient:
     """Make a client that may store."""
-    url = f"http://127.0.0.1:{node.settings['web']['port']}/dicom-web"
+    url = f"http://127.0.0.1:{node.settings['dicomweb']['port']}/dicom-web"
     return DICOMwebClient(url, create_session_from_user_pass("app", PASSWORD))
 
 

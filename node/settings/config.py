@@ -11,10 +11,10 @@ from pydantic import ByteSize, Field, ValidationError, ValidationInfo, field_val
 from model.classify import SHIPPED as SHIPPED_WEIGHTS
 from node.settings.commitment import CommitmentSection
 from node.settings.destinations import AnyDestination, Destination
+from node.settings.dicomweb import DicomWeb
 from node.settings.receive import Receive
 from node.settings.site import SiteRuleSection
 from node.settings.types import ConfigPath, Seconds, Section, Share, resolved
-from node.settings.web import Web
 from rules.decide import check as check_rules
 
 SHIPPED: Final = "shipped"
@@ -104,7 +104,7 @@ class Config(Section):
     """Everything a node can be told, frozen."""
 
     receive: Receive = Receive()
-    web: Web = Web()
+    dicomweb: DicomWeb = DicomWeb()
     commitment: CommitmentSection = CommitmentSection()
     spool: SpoolSection = Field(default_factory=SpoolSection)
     series: Series = Series()

@@ -76,12 +76,12 @@ def fuzzed_node(folder: Path) -> RunningNode:
         "header_timeout_s": 3,
         "idle_timeout_s": 3,
     }
-    return make_node(folder, receive=times, web=web, commitment={"wait_s": 1})
+    return make_node(folder, receive=times, dicomweb=web, commitment={"wait_s": 1})
 
 
 def _attack(node: RunningNode, findings: Findings, number: int, end: float) -> None:
     chance = random.Random(f"{findings.seed}/{number}")
-    web = int(node.settings["web"]["port"])
+    web = int(node.settings["dicomweb"]["port"])
     while time.monotonic() < end and not findings.faults:
         to_web = chance.random() < 0.3
         make: Callable[[random.Random], Sequence[bytes]] = sequences.http if to_web else sequences.dicom
@@ -158,7 +158,7 @@ def _rss_mib(node: RunningNode) -> float:
         process = psutil.Process(node.process.pid)
         total = process.memory_info().rss
         for child in process.children():
-            if child.pid not in workers or _serves(child, int(node.settings["web"]["port"])):
+            if child.pid not in workers or _serves(child, int(node.settings["dicomweb"]["port"])):
                 total += child.memory_info().rss
     return float(total) / MIB
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from node.dicomweb.stow import Malformed, TooMuch
 from node.intake.commitment_wire import BadRequest, read_request
 from node.intake.identify import identify
 from node.status import Rejection
 from node.storage.spool import UID_PATTERN
-from node.web.stow import Malformed, TooMuch
 from tests.fuzz.mutations import damaged
 from tests.fuzz.sequences import COMMITMENT_REQUEST, OBJECTS, http
 from tests.node.test_stow import Intake, body

@@ -74,7 +74,7 @@ def test_the_shipped_file_is_complete_and_valid(tmp_path: Path, monkeypatch: pyt
     whole = yaml.safe_load(shipped.read_text())
     whole["site_rules"] = examples(shipped.read_text(), "site_rules: []")
     whole["destinations"] += examples(shipped.read_text(), "    tls: null")
-    whole["web"]["clients"] = examples(shipped.read_text(), "  clients: []")
+    whole["dicomweb"]["clients"] = examples(shipped.read_text(), "  clients: []")
     whole["commitment"]["peers"] = examples(shipped.read_text(), "  peers: []")
     nothing = {"destinations.when", "destinations.tls"}  # null in the first destination
     conditions = {f"destinations.when.{key}" for key in keys(When)}  # shown with the site's rules
@@ -91,7 +91,7 @@ def test_the_shipped_file_is_complete_and_valid(tmp_path: Path, monkeypatch: pyt
 def test_the_shipped_file_shows_the_defaults() -> None:
     """What node.yaml says is what the node does without it, but for callers, destinations and paths."""
     shipped = load(ROOT / "node.yaml")
-    for name in ("web", "commitment", "series", "classify", "rules", "relabel", "log"):
+    for name in ("dicomweb", "commitment", "series", "classify", "rules", "relabel", "log"):
         assert getattr(shipped, name) == getattr(Config.standalone(), name), name
     bare = Config.standalone().receive.model_copy(update={"promiscuous": False})
     assert shipped.receive.model_copy(update={"callers": ()}) == bare

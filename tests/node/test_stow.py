@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from pydicom import Dataset, uid
 
+from node.dicomweb.answer import JSON, XML, acceptable, encoded, http_status, response
+from node.dicomweb.part import IN_MEMORY_BYTES, Room
+from node.dicomweb.stow import Malformed, Result, TooMuch, Upload
 from node.intake.intake import Arrival, Offer, take_in
 from node.status import SUCCESS
 from node.storage.spool import Spool
-from node.web.answer import JSON, XML, acceptable, encoded, http_status, response
-from node.web.part import IN_MEMORY_BYTES, Room
-from node.web.stow import Malformed, Result, TooMuch, Upload
 from tests.builders import Recipe, dataset, write
 
 CRLF = b"\r\n"

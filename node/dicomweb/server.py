@@ -22,13 +22,13 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from node import log as logs
 from node.auditing.audit import Trail
+from node.dicomweb.app import Origin, make_app
+from node.dicomweb.part import Room
 from node.intake.certificates import CIPHERS
 from node.intake.intake import Arrival, Offer, take_in
 from node.settings.config import Config
-from node.settings.web import Web
+from node.settings.dicomweb import DicomWeb
 from node.storage.spool import SeriesKey, Spool
-from node.web.app import Origin, make_app
-from node.web.part import Room
 
 log = structlog.get_logger()
 
@@ -82,9 +82,9 @@ def main(connection: Connection, listening: socket.socket, config: Config) -> No
     spool = Spool(config.spool.folder, int(config.spool.minimum_free), None if quota is None else int(quota))
     if quota is not None:
         threading.Thread(target=_measure, args=(spool,), daemon=True).start()
-    server = Server(_uvicorn(config.web, _origin(config, spool, line)))
+    server = Server(_uvicorn(config.dicomweb, _origin(config, spool, line)))
     threading.Thread(target=_watch, args=(line, server), daemon=True).start()
-    with asyncio.Runner(loop_factory=lambda: _Loop(config.web.header_timeout_s)) as runner:
+    with asyncio.Runner(loop_factory=lambda: _Loop(config.dicomweb.header_timeout_s)) as runner:
         runner.run(server.serve(sockets=[listening]))
 
 
@@ -113,14 +113,14 @@ def _origin(config: Config, spool: Spool, line: Line) -> Origin:
             line.tell(keys)
 
     room = Room(
-        int(config.web.maximum_instance_bytes),
+        int(config.dicomweb.maximum_instance_bytes),
         lambda: tempfile.TemporaryFile(dir=spool.folder),  # noqa: SIM115 - closed by the part
         lambda: spool.room.free_bytes() > int(config.spool.minimum_free),
     )
-    return Origin(config.web, room, store, released, Trail(config.audit.file), config.receive.ae_title)
+    return Origin(config.dicomweb, room, store, released, Trail(config.audit.file), config.receive.ae_title)
 
 
-def _uvicorn(settings: Web, origin: Origin) -> uvicorn.Config:
+def _uvicorn(settings: DicomWeb, origin: Origin) -> uvicorn.Config:
     config = uvicorn.Config(
         answering(make_app(settings.path, origin)),
         http=_protocol(settings),
@@ -154,7 +154,7 @@ def answering(app: ASGIApp) -> ASGIApp:
     return served
 
 
-def _reload(context: ssl.SSLContext, settings: Web) -> None:
+def _reload(context: ssl.SSLContext, settings: DicomWeb) -> None:
     """Use new files of certificate and key for the next handshakes, once both belong together."""
     seen = _stamps(settings)
     while True:
@@ -171,16 +171,16 @@ def _reload(context: ssl.SSLContext, settings: Web) -> None:
         seen = now
 
 
-def _stamps(settings: Web) -> list[float]:
+def _stamps(settings: DicomWeb) -> list[float]:
     return [path.stat().st_mtime for path in (settings.certificate, settings.key) if path and path.exists()]
 
 
-def _load(context: ssl.SSLContext, settings: Web) -> None:
+def _load(context: ssl.SSLContext, settings: DicomWeb) -> None:
     assert settings.certificate is not None  # noqa: S101 - asked by the caller
     context.load_cert_chain(settings.certificate, settings.key, password="")
 
 
-def server_context(settings: Web) -> ssl.SSLContext:
+def server_context(settings: DicomWeb) -> ssl.SSLContext:
     """TLS 1.2 and 1.3 with forward secrecy alone (BCP 195); with `client_ca` for holders of a certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -193,7 +193,7 @@ def server_context(settings: Web) -> ssl.SSLContext:
     return context
 
 
-def _protocol(settings: Web) -> type[H11Protocol]:
+def _protocol(settings: DicomWeb) -> type[H11Protocol]:
     """Uvicorn's HTTP/1.1 with a deadline for the first request and a limit for each address."""
     held: Counter[str] = Counter()
 

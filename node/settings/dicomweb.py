@@ -56,7 +56,7 @@ class WebClient(Section):
         return not self.hosts or any(peer in ip_network(host) for host in self.hosts)
 
 
-class Web(Section):
+class DicomWeb(Section):
     """The node as STOW-RS origin server (PS3.18 section 10.5); off unless `enabled`."""
 
     enabled: bool = False
@@ -78,7 +78,7 @@ class Web(Section):
     request_timeout_s: Seconds = 3600
 
     @model_validator(mode="after")
-    def _check(self) -> "Web":
+    def _check(self) -> "DicomWeb":
         if self.enabled and not self.clients:
             raise ValueError("clients: nobody may store; list the clients")
         if (self.certificate is None) != (self.key is None):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import structlog
 
-from node.settings.web import WebClient
+from node.settings.dicomweb import WebClient
 
 log = structlog.get_logger()
 

@@ -12,10 +12,10 @@ from typing import Final
 
 import structlog
 
+from node.dicomweb import server
 from node.intake.intake import Arrival
 from node.settings.config import Config
 from node.storage.spool import SeriesKey
-from node.web import server as web_server
 
 log = structlog.get_logger()
 
@@ -49,12 +49,12 @@ class WebReceiver:
 
     def listen(self) -> None:
         """Take the address; raises OSError when it is taken or the certificate cannot be used."""
-        web = self._config.web
+        web = self._config.dicomweb
         if web.certificate is not None:
             try:
-                web_server.server_context(web)
+                server.server_context(web)
             except OSError as error:
-                raise OSError(f"web.certificate, key or client_ca cannot be used: {error}") from error
+                raise OSError(f"dicomweb.certificate, key or client_ca cannot be used: {error}") from error
         family = socket.AF_INET6 if ":" in web.host else socket.AF_INET
         self._listening = socket.socket(family, socket.SOCK_STREAM)
         self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -89,7 +89,7 @@ class WebReceiver:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(
-            target=web_server.main, args=(theirs, self._listening, self._config), daemon=True, name="web"
+            target=server.main, args=(theirs, self._listening, self._config), daemon=True, name="dicomweb"
         )
         process.start()
         theirs.close()
@@ -105,7 +105,7 @@ class WebReceiver:
         deadline = float("inf")
         while process.is_alive() and time.monotonic() < deadline:
             if stop.is_set() and deadline == float("inf"):
-                connection.send(web_server.STOP)
+                connection.send(server.STOP)
                 deadline = time.monotonic() + _STOP_S
             if not self._pass_on(connection):
                 process.join(_POLL_S)
@@ -117,7 +117,7 @@ class WebReceiver:
         """Wait for a moment, and pass on one message; False where the connection is closed."""
         try:
             if connection.poll(_POLL_S):
-                said: web_server.Told = connection.recv()
+                said: server.Told = connection.recv()
                 if isinstance(said, Arrival):
                     self._arrived(said)
                 else:

@@ -49,7 +49,7 @@ class Part:
         if left < len(data):
             if self._file is None:
                 self._memory += data[: min(left, _MAXIMUM_META_BYTES)]  # for the UIDs of the refusal
-            raise Rejection(OUT_OF_RESOURCES, "the instance is larger than web.maximum_instance_bytes")
+            raise Rejection(OUT_OF_RESOURCES, "the instance is larger than dicomweb.maximum_instance_bytes")
         try:
             self._write(data)
         except OSError as error:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any, Final
 from xml.etree import ElementTree
 
+from node.dicomweb.stow import Result
 from node.status import DATA_SET_MISMATCH, OUT_OF_RESOURCES
-from node.web.stow import Result
 
 JSON: Final = "application/dicom+json"
 XML: Final = "application/dicom+xml"

@@ -12,13 +12,13 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from node.auditing.audit import NODE_AUTHENTICATION, SECURITY_ALERT, Alerts, Trail
+from node.dicomweb.access import CHALLENGE, Busy, Turns, identified
+from node.dicomweb.answer import JSON, acceptable, encoded, http_status, response
+from node.dicomweb.part import Room
+from node.dicomweb.stow import MEDIA_TYPE, Malformed, TooMuch, Upload
 from node.intake.intake import Arrival, Offer, note_transfer
-from node.settings.web import Web, WebClient
+from node.settings.dicomweb import DicomWeb, WebClient
 from node.storage.spool import UID_PATTERN, SeriesKey
-from node.web.access import CHALLENGE, Busy, Turns, identified
-from node.web.answer import JSON, acceptable, encoded, http_status, response
-from node.web.part import Room
-from node.web.stow import MEDIA_TYPE, Malformed, TooMuch, Upload
 
 log = structlog.get_logger()
 
@@ -43,7 +43,7 @@ class Origin:
 
     def __init__(
         self,
-        settings: Web,
+        settings: DicomWeb,
         room: Room,
         store: Callable[[Offer, memoryview], Arrival],
         released: Callable[[frozenset[SeriesKey]], None],
@@ -85,7 +85,7 @@ class Origin:
     def _client(self, request: Request) -> WebClient:
         client = identified(self._settings.clients, _address(request), request.headers.get("authorization"))
         if client is None:
-            raise Refused(401, "who asks is not among web.clients", WWW_Authenticate=CHALLENGE)
+            raise Refused(401, "who asks is not among dicomweb.clients", WWW_Authenticate=CHALLENGE)
         return client
 
     async def _stored(
@@ -127,7 +127,7 @@ class Origin:
                     break
                 received += len(piece)
                 if received > int(self._settings.maximum_request_bytes):
-                    raise TooMuch("the request is larger than web.maximum_request_bytes")
+                    raise TooMuch("the request is larger than dicomweb.maximum_request_bytes")
                 if piece:
                     await run_in_threadpool(upload.feed, piece)
         upload.finish()
@@ -182,7 +182,7 @@ def _checked(request: Request, study: str | None, maximum_bytes: int) -> str:
         raise Refused(415, "a content encoding is not understood")
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > maximum_bytes:
-        raise Refused(413, "the request is larger than web.maximum_request_bytes")
+        raise Refused(413, "the request is larger than dicomweb.maximum_request_bytes")
     return media_type
 
 
@@ -191,7 +191,7 @@ def _upload(
     client: WebClient,
     study: str | None,
     room: Room,
-    settings: Web,
+    settings: DicomWeb,
     store: Callable[[Offer, memoryview], Arrival],
 ) -> Upload:
     boundary = _boundary(request.headers.get("content-type", ""))

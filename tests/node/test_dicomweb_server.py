@@ -19,10 +19,10 @@ from dicomweb_client.session_utils import create_session_from_auth, create_sessi
 from pydicom import dcmread
 from requests.auth import AuthBase
 
+from node.dicomweb.process import WebReceiver
 from node.intake.intake import Arrival
 from node.settings.config import Config
 from node.storage.spool import SeriesKey, Spool
-from node.web.process import WebReceiver
 from tests.builders import real_images, series
 from tests.harness import wait_until
 
@@ -81,7 +81,11 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
             "receive": {"promiscuous": True},
             "spool": {"folder": str(tmp_path / "spool"), "minimum_free": 0},
             "audit": {"file": str(tmp_path / "audit.jsonl")},
-            "web": {"enabled": True, "port": 0, "clients": clients or [{"ae_title": "APP", "token": TOKEN}]}
+            "dicomweb": {
+                "enabled": True,
+                "port": 0,
+                "clients": clients or [{"ae_title": "APP", "token": TOKEN}],
+            }
             | web,
         }
         config = Config.model_validate(settings)

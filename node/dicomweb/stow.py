@@ -8,9 +8,9 @@ import structlog
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 
+from node.dicomweb.part import Part, Room, announced
 from node.intake.intake import Arrival, Offer
 from node.status import CANNOT_UNDERSTAND, SUCCESS, Rejection
-from node.web.part import Part, Room, announced
 
 log = structlog.get_logger()
 
@@ -104,7 +104,7 @@ class Upload:
 
     def _begin(self) -> None:
         if len(self.results) >= self._maximum_instances:
-            raise TooMuch("the request holds more instances than web.maximum_instances")
+            raise TooMuch("the request holds more instances than dicomweb.maximum_instances")
         self._part, self._refusal = Part(self._room), None
         self._header = self._type = ""
 
