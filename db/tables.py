@@ -27,6 +27,8 @@ from db.states import STORED, CommitmentState, DeliveryState, State
 PENDING_SQL: Final = f"'{DeliveryState.PENDING}'"
 """Written out, not bound, in every WHERE: a bound value hides a partial index from both planners."""
 
+FAILED_SQL: Final = f"'{DeliveryState.FAILED}'"
+
 KEPT_SQL: Final = f"state = '{State.DELIVERED}' AND files > 0"
 """The condition of the partial index on delivered series whose files are still in the spool."""
 
@@ -183,8 +185,16 @@ class Delivery(Base):
             "next_attempt_at",
             "series_id",
             "id",
+            "armed_at",
             sqlite_where=text(f"state = {PENDING_SQL}"),
             postgresql_where=text(f"state = {PENDING_SQL}"),
+        ),
+        Index(
+            "ix_deliveries_failed",
+            "destination",
+            "last_at",
+            sqlite_where=text(f"state = {FAILED_SQL}"),
+            postgresql_where=text(f"state = {FAILED_SQL}"),
         ),
     )
 
