@@ -1,4 +1,4 @@
-"""The tables: series, instances, spans, crashes, deliveries, destinations, attempts, commitments.
+"""The tables: series, instances, spans, crashes, deliveries, destinations, attempts, commitments, users.
 
 A state is changed only by a conditional UPDATE (see moves.py); the unique constraints here are what keeps
 concurrent runners from doubling a series, an instance, a delivery or an attempt.
@@ -265,3 +265,58 @@ class Commitment(Base):
     next_attempt_at: Mapped[datetime] = mapped_column(UtcDateTime)
     attempts: Mapped[int]
     last_comment: Mapped[str | None] = mapped_column(CleanText)
+
+
+class UserRow(Base):
+    """Somebody who may log in; the hash is Argon2's, None for who logs in elsewhere.
+
+    `subject` names the user where it logs in: a provider's issuer and subject, or the name a proxy gives.
+    """
+
+    __tablename__ = "users"
+    __table_args__ = (
+        CheckConstraint("role IN ('viewer', 'operator', 'admin')", name="role"),
+        CheckConstraint("origin IN ('local', 'oidc', 'proxy')", name="origin"),
+        UniqueConstraint("origin", "subject"),
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    name: Mapped[str] = mapped_column(KeyText, unique=True)
+    role: Mapped[str] = mapped_column(Text)
+    origin: Mapped[str] = mapped_column(Text)
+    subject: Mapped[str] = mapped_column(KeyText)
+    password_hash: Mapped[str | None] = mapped_column(Text)
+    must_change: Mapped[bool]
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_login_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class SessionRow(Base):
+    """A browser that is logged in, known by the SHA-256 of its cookie; `origin` says how it logged in."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    token_hash: Mapped[str] = mapped_column(Text, unique=True)
+    user_id: Mapped[int] = mapped_column(RowId, ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    origin: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
+
+
+class TokenRow(Base):
+    """A bearer token of a program, known by its SHA-256; it may no more than its user and its own role."""
+
+    __tablename__ = "tokens"
+    __table_args__ = (CheckConstraint("role IN ('viewer', 'operator', 'admin')", name="role"),)
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    token_hash: Mapped[str] = mapped_column(Text, unique=True)
+    user_id: Mapped[int] = mapped_column(RowId, ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    role: Mapped[str] = mapped_column(Text)
+    purpose: Mapped[str] = mapped_column(CleanText)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

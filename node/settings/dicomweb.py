@@ -1,10 +1,11 @@
-"""The section `web` of the configuration: receiving by DICOMweb, who may, and within which limits."""
+"""The section `dicomweb` of the configuration: receiving by DICOMweb, who may, and within which limits."""
 
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Annotated, Final
 
 from pydantic import ByteSize, Field, SecretStr, model_validator
 
+from node.settings.listening import Listening
 from node.settings.types import AeTitle, ConfigPath, Network, Port, Seconds, Section
 
 _SHORTEST_SECRET: Final = 16
@@ -56,24 +57,18 @@ class WebClient(Section):
         return not self.hosts or any(peer in ip_network(host) for host in self.hosts)
 
 
-class DicomWeb(Section):
+class DicomWeb(Listening):
     """The node as STOW-RS origin server (PS3.18 section 10.5); off unless `enabled`."""
 
     enabled: bool = False
-    host: str = "127.0.0.1"
     port: Port = 8080
     path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9._~-]+)*$")] = "/dicom-web"
     clients: tuple[WebClient, ...] = ()
-    certificate: ConfigPath | None = None
-    key: ConfigPath | None = None
-    client_ca: ConfigPath | None = None
     maximum_request_bytes: ByteSize = ByteSize(16 * 1024**3)
     maximum_instance_bytes: ByteSize = ByteSize(4 * 1024**3)
     maximum_instances: Annotated[int, Field(ge=1)] = 20000
     maximum_requests: Annotated[int, Field(ge=1, le=100)] = 16
     maximum_requests_per_client: Annotated[int, Field(ge=1)] = 8
-    maximum_connections_per_address: Annotated[int, Field(ge=1)] = 32
-    header_timeout_s: Seconds = 10
     idle_timeout_s: Seconds = 30
     request_timeout_s: Seconds = 3600
 
@@ -81,10 +76,6 @@ class DicomWeb(Section):
     def _check(self) -> "DicomWeb":
         if self.enabled and not self.clients:
             raise ValueError("clients: nobody may store; list the clients")
-        if (self.certificate is None) != (self.key is None):
-            raise ValueError("certificate and key go together")
-        if self.client_ca is not None and self.certificate is None:
-            raise ValueError("client_ca needs certificate and key")
         return self
 
 
