@@ -23,7 +23,9 @@ BORDER_MM: Final = 20.0
 
 UNSCORED: Final = frozenset({"head_neck_boundary", "calf_foot_boundary"})
 AXIAL: Final = ("axial", "mixed", "oblique")
-"""Planes that the CT and MR models see; `mixed` are sets whose single planes are not known."""
+"""Planes across the body; `mixed` are sets whose single planes are not known."""
+UPRIGHT: Final = ("sagittal", "coronal")
+"""Planes along the body, which the MR model sees as well."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,13 @@ class Row:
 
     @property
     def axial(self) -> bool:
-        """Whether the node would classify this image: axial, or up to 45 degrees off."""
+        """Whether the plane lies across the body: axial, or up to 45 degrees off."""
         return self.plane.startswith(AXIAL)
+
+    @property
+    def upright(self) -> bool:
+        """Whether the plane lies along the body: sagittal or coronal."""
+        return self.plane.startswith(UPRIGHT)
 
     def label(self, index: int) -> str | None:
         """Return the region of slice `index`, None for a transition or an unscored boundary."""
@@ -180,7 +187,8 @@ def _beside(stack: Stack, labels: list[str | None], index: int) -> tuple[str, fl
     return str(label), 1.0 - distance / BORDER_MM
 
 
-def usable(rows: Iterable[Row], uses: Iterable[str]) -> tuple[Row, ...]:
-    """Return the axial rows of these uses, without the labels that the manifest itself calls low."""
+def usable(rows: Iterable[Row], uses: Iterable[str], upright: bool = False) -> tuple[Row, ...]:
+    """Return the rows of these uses, axial or `upright`, without the labels that the manifest calls low."""
     wanted = frozenset(uses)
-    return tuple(row for row in rows if row.axial and row.use in wanted and row.confidence != "low")
+    known = (row for row in rows if row.use in wanted and row.confidence != "low")
+    return tuple(row for row in known if (row.upright if upright else row.axial))

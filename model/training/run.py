@@ -90,7 +90,8 @@ class Run(_Section):
     `frozen_stages` the stem and so many stages of EfficientNet-Lite0 keep everything, which makes a
     step of three of them a third cheaper. `minutes`
     bounds the time and `steps` the number of batches; the learning rate follows whichever is further.
-    `omitted` regions are never shown, to measure what becomes of the unknown. `ema` is the momentum
+    `omitted` regions are never shown, to measure what becomes of the unknown. `upright` is the share of
+    sagittal and coronal images, of MR alone. `ema` is the momentum
     with which the weights are averaged, `position` the weight of the auxiliary output
     (model/training/position.py); 0 turns either off. `data` null trains on `folders` alone.
     `suppliers` processes make the batches, each with the data in memory.
@@ -107,6 +108,7 @@ class Run(_Section):
     without: tuple[str, ...] = ()
     bodies: tuple[BodyName, ...] = tuple(FILES)
     omitted: tuple[str, ...] = ()
+    upright: Share = 0.0
     folders: tuple[Folder, ...] = ()
     steps: Annotated[int, Field(ge=1)] | None = None
     minutes: Positive | None = None
@@ -136,6 +138,8 @@ class Run(_Section):
             raise ValueError("frozen_stages: a network from scratch has nothing to keep")
         for region in set(self.omitted) - set(CLASSES[self.modality]):
             raise ValueError(f"omitted: {region} is no region of the {self.modality} network")
+        if self.upright and self.modality != "MR":
+            raise ValueError("upright: the MR network alone sees sagittal and coronal images")
         if self.data is None and not self.folders:
             raise ValueError("data: without data and folders there is nothing to train on")
         return self
@@ -150,7 +154,7 @@ class Run(_Section):
     @property
     def choice(self) -> Choice:
         """What of the data is trained on."""
-        return Choice(self.images, self.without, self.bodies, self.omitted)
+        return Choice(self.images, self.without, self.bodies, self.omitted, self.upright)
 
     def definition(self) -> Definition:
         """Return the network that is trained; raises WeightsError or RunError over its first weights."""

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -10,17 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.preprocess import WHOLE, network_input
-from model.training import augment, looks
+from model.training import augment, looks, upright
 from model.training.bodies import FILES, Body, Site, load_bodies
 from model.training.data import Sample, load, read_manifest, samples, usable
 from model.training.split import Split
-from model.training.synthesis import draw, mr_from_ct
+from model.training.synthesis import draw, draw_upright, mr_from_ct
 
 ALSO_SHARE: Final = 0.25
 """Weight in the target of a second region that a reader could reasonably give (column `also`)."""
 BORDER_SHARE: Final = 0.3
 """Weight in the target of the region that begins right beside a slice; none at BORDER_MM (data.py)."""
 
+TRIES: Final = 4
+"""How many real volumes are tried for a plane along the body."""
 UNTOLD: Final = 0.25
 """How often the network is not told the spacing of an image, though it is known."""
 PERSONS: Final = (0.8, 1.15)
@@ -43,12 +45,14 @@ class Choice:
     """What a run trains on: `images` mixed, real or synthetic, `without` these sources, these `bodies`.
 
     `omitted` regions are never shown, so that it can be measured what becomes of what is not known.
+    `upright` is the share of sagittal and coronal images.
     """
 
     images: str = MIXED
     without: tuple[str, ...] = ()
     bodies: tuple[str, ...] = tuple(FILES)
     omitted: tuple[str, ...] = ()
+    upright: float = 0.0
 
 
 EVERYTHING: Final = Choice()
@@ -75,22 +79,27 @@ class People:
 
 @dataclass(frozen=True)
 class Pool:
-    """Real slices by region and subject, and the synthetic sites by region."""
+    """Real slices by region and subject, and the synthetic sites by region.
+
+    `upright` are real sagittal and coronal images, `upright_share` how often one is drawn.
+    """
 
     classes: tuple[str, ...]
     modality: str
     real: dict[str, People]
     borrowed: dict[str, People]
     sites: dict[str, tuple[tuple[Body, Site], ...]]
+    upright: dict[str, People] = field(default_factory=dict)
+    upright_share: float = 0.0
 
 
 def part_samples(
-    data: Path, modality: str, classes: tuple[str, ...], split: Split, part: str
+    data: Path, modality: str, classes: tuple[str, ...], split: Split, part: str, upright: bool = False
 ) -> tuple[Sample, ...]:
-    """Return the labelled axial slices of one part of the split: train, validation or evaluation."""
+    """Return the labelled slices, axial or `upright`, of one part of the split."""
     use = "eval" if part == "evaluation" else "train"
     subjects = split.part(part)
-    rows = usable(read_manifest(data, modality), (use,))
+    rows = usable(read_manifest(data, modality), (use,), upright)
     found = samples((load(data, row) for row in rows), classes)
     return tuple(sample for sample in found if sample.subject in subjects)
 
@@ -107,8 +116,10 @@ def make_pool(
 
     `extra` are samples from elsewhere, all of them for training.
     """
-    real, borrowed = extra, tuple[Sample, ...]()
+    real, borrowed, along = extra, tuple[Sample, ...](), tuple[Sample, ...]()
     if choice.images != SYNTHETIC:
+        if choice.upright:
+            along = _without(part_samples(data, modality, classes, split, "train", upright=True), choice)
         real += _without(part_samples(data, modality, classes, split, "train"), choice)
         if modality == "MR":
             ct = part_samples(data, "CT", classes, split, "train")
@@ -119,8 +130,8 @@ def make_pool(
             if site.region in classes and site.region not in choice.omitted and site.last > site.first:
                 sites[site.region].append((body, site))
     frozen = {region: tuple(found) for region, found in sites.items()}
-    own, lent = (grouped(_shown(found, choice.omitted)) for found in (real, borrowed))
-    return Pool(classes, modality, own, lent, frozen)
+    own, lent, long = (grouped(_shown(found, choice.omitted)) for found in (real, borrowed, along))
+    return Pool(classes, modality, own, lent, frozen, long, choice.upright)
 
 
 def _without(found: Iterable[Sample], choice: Choice) -> tuple[Sample, ...]:
@@ -220,7 +231,7 @@ class Sampler:
 
     def picture(self, label: str) -> tuple[Picture, Second]:
         """Return an image of a region as training draws it, and a second region it could be read as."""
-        picture, second = self._picture(label)
+        picture, second = self._upright(label) or self._picture(label)
         return self._softened(picture, label), second
 
     def _softened(self, picture: Picture, label: str) -> Picture:
@@ -243,6 +254,46 @@ class Sampler:
             sample = self._pick(pool.borrowed[label])
             return self._borrowed(sample), second_reading(sample)
         return self._synthetic(label), None
+
+    def _upright(self, label: str) -> tuple[Picture, Second] | None:
+        """Draw a sagittal or coronal image now and then, as `_picture` does; None where there is none."""
+        rng, pool = self._rng, self._pool
+        if not pool.upright_share or rng.random() >= pool.upright_share:
+            return None
+        kind = rng.random()
+        people = len(pool.upright[label].groups) if label in pool.upright else 0
+        if people and kind < min(MOST_REAL[pool.modality], 0.3 + 0.05 * people):
+            sample = self._pick(pool.upright[label])
+            return self._real(sample), second_reading(sample)
+        sites = [pair for pair in pool.sites.get(label, ()) if upright.possible(pair[1])]
+        if rng.random() < 0.5 or not sites:
+            lent = self._reformatted(label)
+            if lent is not None:
+                return lent, None
+        return (self._along(sites[int(rng.integers(len(sites)))]), None) if sites else None
+
+    def _reformatted(self, label: str) -> Picture | None:
+        """Cut a real CT volume along the body, and make it look like an MR; None where that fails."""
+        pool, rng = self._pool, self._rng
+        lenders = [name for name in (label, upright.LENT.get(label)) if name in pool.borrowed]
+        if label not in upright.HEIGHT_MM or not lenders:
+            return None
+        for _ in range(TRIES):
+            lender = lenders[int(rng.integers(len(lenders)))]
+            plane = upright.reformat(self._pick(pool.borrowed[str(lender)]), label, rng)
+            if plane is not None:
+                values = np.asarray(plane.values, np.float32)
+                view = augment.reframe(values, plane.field, -1000.0, augment.freedom(label), rng)
+                shown = looks.mr_look(mr_from_ct(view.values, rng), rng)
+                return _picture(replace(view, values=shown), (plane.spacing_mm, plane.spacing_mm))
+        return None
+
+    def _along(self, where: tuple[Body, Site]) -> Picture:
+        drawing = draw_upright(*where, self._rng)
+        free = augment.freedom(where[1].region)
+        view = augment.reframe(drawing.values, drawing.field, 0.0, free, self._rng)
+        picture = _picture(view, (drawing.spacing_mm, drawing.spacing_mm))
+        return replace(picture, values=looks.mr_look(picture.values, self._rng))
 
     def _told(self, picture: Picture) -> tuple[float, float] | None:
         """Return the spacing that the network is told: people differ in size, and often it is not known."""

@@ -62,6 +62,7 @@ def choice_of(training: object) -> Choice:
         tuple(config.get("without", everything.without)),
         tuple(config.get("bodies", everything.bodies)),
         tuple(config.get("omitted", everything.omitted)),
+        float(config.get("upright", everything.upright)),
     )
 
 

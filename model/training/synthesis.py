@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.training import physique
+from model.training import physique, upright
 from model.training.bodies import LEFT_ARM, RIGHT_ARM, TISSUES, Body, Site
 from model.training.sequences import contrast
 
@@ -70,17 +70,32 @@ def draw(body: Body, site: Site, modality: str, rng: np.random.Generator) -> Dra
         field = _field(body, site, z, tissue[0], rng)
     if parts in ((RIGHT_ARM,), (LEFT_ARM,)) and rng.random() < BOTH_SHARE:
         tissue, field = with_other(tissue, field, rng)
+    return _painted(tissue, field, body.spacing_mm, site.region, modality, rng)
+
+
+def draw_upright(body: Body, site: Site, rng: np.random.Generator) -> Drawing:
+    """Cut a plane along the body through a site and give it MR brightness."""
+    plane = upright.cut(body, site, rng)
+    tissue = plane.values.astype(np.uint8)[np.newaxis]
+    return _painted(tissue, plane.field, plane.spacing_mm, site.region, "MR", rng)
+
+
+def _painted(
+    tissue: NDArray[np.uint8], field: Field, spacing_mm: float, region: str, modality: str,
+    rng: np.random.Generator,
+) -> Drawing:  # fmt: skip
+    """Make another person of tissue classes (slices, rows, columns), and give them intensities."""
     top, left, bottom, right = _window(field, tissue.shape[1:])
     # the field of view may reach beyond the body's array; what lies there is air
     cut = tissue[:, top:bottom, left:right]
     times = 1
     if len(cut) == 1:
         times = _finer(field) if rng.random() < 0.8 else 1
-        cut = _person(cut[0], body.spacing_mm, times, rng)[np.newaxis]
+        cut = _person(cut[0], spacing_mm, times, rng)[np.newaxis]
     values = _ct(cut, rng) if modality == "CT" else _mr(cut, rng)
     low, high = times * (field[0] - top), times * (field[2] - top)
     near, far = times * (field[1] - left), times * (field[3] - left)
-    return Drawing(values, (low, near, high, far), body.spacing_mm / times, site.region)
+    return Drawing(values, (low, near, high, far), spacing_mm / times, region)
 
 
 def with_other(
