@@ -1,34 +1,20 @@
-"""Receiving by DICOMweb, seen from the node: a process of its own, watched, started again when it dies."""
+"""Receiving by DICOMweb, seen from the node: its listener, and what that says of stored instances."""
 
-import errno
-import multiprocessing
-import socket
-import threading
-import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
-from typing import Final
 
 import structlog
 
 from node.dicomweb import server
 from node.intake.intake import Arrival
+from node.listening import Listener
 from node.settings.config import Config
 from node.storage.spool import SeriesKey
 
 log = structlog.get_logger()
 
-_POLL_S: Final = 0.5
-_PAUSE_S: Final = 1.0
-_BIND_S: Final = 5.0
-"""For how long the address may still be held by the process of a node that was killed."""
-_STOP_S: Final = 15.0
-_BACKLOG: Final = 128
 
-
-class WebReceiver:
-    """Runs the web server's process and passes on what it stored, as the receiver does for C-STORE.
+class WebReceiver(Listener):
+    """Passes on what was stored by STOW-RS, as the receiver does for C-STORE.
 
     `recover` looks for instances that are in the spool and that nobody was told of; it is asked after the
     process died.
@@ -41,100 +27,27 @@ class WebReceiver:
         released: Callable[[frozenset[SeriesKey]], None],
         recover: Callable[[], int],
     ) -> None:
-        self._config = config
+        super().__init__("dicomweb", config.dicomweb, config, server.main)
+        self._path = config.dicomweb.path
         self._arrived = arrived
         self._released = released
         self._recover = recover
-        self._listening: socket.socket | None = None
 
     def listen(self) -> None:
         """Take the address; raises OSError when it is taken or the certificate cannot be used."""
-        web = self._config.dicomweb
-        if web.certificate is not None:
-            try:
-                server.server_context(web)
-            except OSError as error:
-                raise OSError(f"dicomweb.certificate, key or client_ca cannot be used: {error}") from error
-        family = socket.AF_INET6 if ":" in web.host else socket.AF_INET
-        self._listening = socket.socket(family, socket.SOCK_STREAM)
-        self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        _bind(self._listening, web.host, web.port)
-        self._listening.listen(_BACKLOG)
-        if web.certificate is None:
-            log.warning("DICOMweb without TLS: passwords and images can be read on the way", host=web.host)
-        log.info("listening for DICOMweb", host=web.host, port=self.port, path=web.path)
+        super().listen()
+        host = self.settings.host
+        if self.settings.certificate is None:
+            log.warning("DICOMweb without TLS: passwords and images can be read on the way", host=host)
+        log.info("listening for DICOMweb", host=host, port=self.port, path=self._path)
 
-    @property
-    def port(self) -> int:
-        """The port that is listened on; of use where the configuration says 0."""
-        assert self._listening is not None  # noqa: S101 - asked only after listen
-        return int(self._listening.getsockname()[1])
-
-    def run(self, stop: threading.Event) -> None:
-        """Keep the process running until `stop` is set."""
-        assert self._listening is not None  # noqa: S101 - run follows listen
-        while not stop.is_set():
-            try:
-                self._serve(stop)
-                if not stop.is_set():
-                    log.error("the web server ended and is started again")
-                    self._recover()
-            except Exception:
-                log.exception("the web server failed; it is started again")
-            stop.wait(_PAUSE_S)
-        self._listening.close()
-
-    def _serve(self, stop: threading.Event) -> None:
-        # "spawn": a forked child would share the sockets and the locks of the receiver's threads.
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(
-            target=server.main, args=(theirs, self._listening, self._config), daemon=True, name="dicomweb"
-        )
-        process.start()
-        theirs.close()
-        try:
-            self._listen_to(ours, process, stop)
-        finally:
-            process.kill()
-            process.join()
-            ours.close()
-
-    def _listen_to(self, connection: Connection, process: BaseProcess, stop: threading.Event) -> None:
-        """Pass on what the process says until it ends, which it is asked to when the node stops."""
-        deadline = float("inf")
-        while process.is_alive() and time.monotonic() < deadline:
-            if stop.is_set() and deadline == float("inf"):
-                connection.send(server.STOP)
-                deadline = time.monotonic() + _STOP_S
-            if not self._pass_on(connection):
-                process.join(_POLL_S)
-        while connection.poll():
-            if not self._pass_on(connection):
-                return
-
-    def _pass_on(self, connection: Connection) -> bool:
-        """Wait for a moment, and pass on one message; False where the connection is closed."""
-        try:
-            if connection.poll(_POLL_S):
-                said: server.Told = connection.recv()
-                if isinstance(said, Arrival):
-                    self._arrived(said)
-                else:
-                    self._released(said)
-        except (EOFError, OSError):
-            return False
-        return True
-
-
-def _bind(listening: socket.socket, host: str, port: int) -> None:
-    deadline = time.monotonic() + _BIND_S
-    while True:
-        try:
-            listening.bind((host, port))
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
+    def heard(self, message: server.Told) -> None:
+        """Tell the node of an arrival, or of the end of a request."""
+        if isinstance(message, Arrival):
+            self._arrived(message)
         else:
-            return
+            self._released(message)
+
+    def died(self) -> None:
+        """Look for what was stored and not told."""
+        self._recover()
