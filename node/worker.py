@@ -27,6 +27,7 @@ from node import site, version
 from node.clock import utc_now
 from node.confine import confine
 from node.frames import by_instance
+from node.glance import Artist, Look, ignore
 from node.relabelling import reporting
 from node.relabelling.coercion import KEEP, Incoming, Term, action_for, remarks
 from node.relabelling.relabel import read_incoming
@@ -89,11 +90,13 @@ def classify_series(
         stored, known = paths(session, series_id), site.facts_of(facts(session, series_id))
     headers, unreadable = _read_headers(spool, stored, alive)
     rule = site.skipping(config, known)
-    if rule is None:
+    artist = Artist(alive) if rule is None else None
+    if artist is not None:
         with database.reading() as session:
             said = votes(session, spool, config, series_id, headers)
-        outcome = classify(headers, config, classifier, alive, said)
+        outcome = classify(headers, config, classifier, alive, said, artist.look)
     else:
+        assert rule is not None  # noqa: S101 - without one there is an artist
         outcome = site.skipped(rule, headers)
     rule = rule or site.deciding(config, known, outcome.verdict)
     outcome = site.applied(rule, replace(outcome, images=(*outcome.images, *unreadable)))
@@ -112,6 +115,9 @@ def classify_series(
         recorded = record_outcome(session, series_id, outcome, routes, now)
         if recorded and prepared is not None:
             reporting.record(session, prepared, now)
+    if recorded and artist is not None:
+        # Only now: whatever happens to the picture, the series has its outcome.
+        artist.finish(headers, outcome.images, spool, stored)
     log.info(
         "series classified",
         series_id=series_id,
@@ -138,10 +144,11 @@ def classify(
     classifier: Classifier,
     alive: Alive,
     said: tuple[Vote, ...] = (),
+    look: Look = ignore,
 ) -> Outcome:
     """Say what the images of one series show; `alive` is called as the work goes on.
 
-    `said` is what other series of the same Frame of Reference show.
+    `said` is what other series of the same Frame of Reference show; `look` is shown each decoded image.
     """
     results: Results = []
     candidates: list[ImageHeader] = []
@@ -161,7 +168,7 @@ def classify(
         positions = positions_mm(candidates)
         places = {_slot(header): position for header, position in zip(candidates, positions, strict=True)}
         ordered = [candidates[index] for index in order(positions)]
-        prediction = classifier.predict(modality, _decoded(ordered, kept, results, alive))
+        prediction = classifier.predict(modality, _decoded(ordered, kept, results, alive, look))
         digest = prediction.weights_digest
     if kept:
         # The positions before decoding: without the images left out the common normal would be another.
@@ -193,6 +200,7 @@ def _decoded(
     kept: list[ImageHeader],
     results: Results,
     alive: Alive,
+    look: Look,
 ) -> Iterator[Image]:
     """Decode one image after the other; those that cannot be are noted and left out."""
     for header in headers:
@@ -203,6 +211,7 @@ def _decoded(
             results.append((header, _passed_on(header, str(error))))
             continue
         kept.append(header)
+        look(header, image)
         yield image
 
 

@@ -3,7 +3,7 @@
 Layout: `<folder>/instances/<study uid>/<series uid>/<instance uid>.dcm`; a different object with the
 same UID lies beside it as `<instance uid>.<digest>.dcm`. `incoming` holds files being written, `outgoing`
 relabelled copies being sent, `reports` the node's own objects, `requests` what the command line asks of the
-running node.
+running node, `pictures/<study uid>/<series uid>.jpg` what the page shows of a series.
 """
 
 import fcntl
@@ -27,6 +27,7 @@ UID_PATTERN: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
 """Digits and single dots: safe as a file name. Leading zeros, forbidden by PS3.5 9.1, occur and are kept."""
 
 REPORTS: Final = "reports"
+PICTURES: Final = "pictures"
 
 _REMEMBERED_FOLDERS: Final = 4096
 
@@ -209,9 +210,26 @@ class Spool:
         _fsync_folder(self.folder / REPORTS)
         return f"{REPORTS}/{uid}.dcm"
 
+    def remove_pictures(self, keys: Iterable[SeriesKey]) -> None:
+        """Unlink the pictures of series; some may have none."""
+        for key in keys:
+            path = picture_path(self.folder, key)
+            with suppress(OSError):
+                size_bytes = path.stat().st_size
+                path.unlink()
+                self.room.changed(-size_bytes)
+                path.parent.rmdir()
+
     def path(self, relative: str) -> Path:
         """Return the absolute path of a stored instance, or of a report."""
         return (self.folder if relative.startswith(f"{REPORTS}/") else self.instances) / relative
+
+
+def picture_path(folder: Path, key: SeriesKey) -> Path:
+    """Return where the picture of a series lies below a spool's folder; raises Rejection for an odd UID."""
+    study = checked_uid(key.study_instance_uid, "Study Instance UID")
+    series = checked_uid(key.series_instance_uid, "Series Instance UID")
+    return folder / PICTURES / study / f"{series}.jpg"
 
 
 def data_set_digest(path: Path, offset: int) -> str:
