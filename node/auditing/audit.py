@@ -15,6 +15,7 @@ from typing import Final
 
 import structlog
 
+from node import metrics
 from node.clock import utc_now
 
 log = structlog.get_logger()
@@ -99,6 +100,7 @@ class Alerts:
 
     def alert(self, what: str, address: str, event: Event = SECURITY_ALERT, **facts: Fact) -> None:
         """Tell of something that a peer tried; `what` is a few words without any of its data."""
+        metrics.ALERTS.inc()
         suppressed = self._suppressed(address, time.monotonic())
         if suppressed is None:
             return

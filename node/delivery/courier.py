@@ -1,6 +1,7 @@
 """The courier: takes a part of a destination's queue there over one connection, and notes each result."""
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,7 +14,7 @@ from pydicom.uid import UID
 from db.deliveries import failed, postponed, succeeded
 from db.records import DeliveryWork
 from db.session import Database
-from node import status
+from node import metrics, status
 from node.auditing.ledger import Ledger
 from node.clock import utc_now
 from node.delivery.backoff import pause_s
@@ -49,12 +50,13 @@ Unread = dict[Identity, tuple[DeliveryWork, Answer]]
 class Ending:
     """How a part ended: how many instances got an answer, and whether the peer failed as a whole.
 
-    `pause_s`: the peer asked to be left alone for so long.
+    `pause_s`: the peer asked to be left alone for so long; `why`: what failed, in a sentence.
     """
 
     answered: int = 0
     broke: bool = False
     pause_s: float = 0.0
+    why: str = ""
 
 
 class Courier:
@@ -97,7 +99,7 @@ class Courier:
         except PeerError as error:
             self._postpone(work[0], None, str(error))
             self._give_up(work[1:])
-            ending = Ending(0, True, error.pause_s)
+            ending = Ending(0, True, error.pause_s, str(error))
         if unread:
             self._read_back(unread, stop)
         return ending
@@ -127,7 +129,7 @@ class Courier:
                 answer, named = self._store(sender, each)
             except PeerError as error:
                 self._postpone(each, None, str(error))
-                return Ending(answered, True, error.pause_s)
+                return Ending(answered, True, error.pause_s, str(error))
             except RefusedError as error:
                 self._refused(each, error)
                 continue
@@ -155,10 +157,13 @@ class Courier:
         copy = self._outgoing / f"{work.delivery_id}.dcm"
         native = self._outgoing / f"{work.delivery_id}.native.dcm"
         source.stat()  # a file that is gone is the spool's fault, not the peer's
+        began = time.monotonic()
         try:
             path = copy if write_copy(work, source, copy, self._modifier) else source
             named = identity(path) if self._destination.verify else None
-            return self._offer(sender, work, path, native), named
+            answer = self._offer(sender, work, path, native)
+            metrics.DELIVERY_SECONDS.labels(self._destination.name).observe(time.monotonic() - began)
+            return answer, named
         finally:
             copy.unlink(missing_ok=True)
             native.unlink(missing_ok=True)
@@ -201,6 +206,7 @@ class Courier:
             with self._database.session() as session:
                 succeeded(session, work.delivery_id, answer.status, utc_now(), answer.comment)
             self._ledger.delivered(work)
+            metrics.delivered(self._destination.name, work.armed_at)
             return
         said = f"{status.meaning(answer.status)} {answer.comment}".strip()
         if status.is_warning(answer.status):
@@ -228,6 +234,7 @@ class Courier:
         now = utc_now()
         with self._database.session() as session:
             postponed(session, work.delivery_id, code, comment, now + timedelta(seconds=pause), now)
+        metrics.TRIES.labels(self._destination.name, "postponed").inc()
         self._give_up([work])
 
     def _give_up(self, work: Iterable[DeliveryWork]) -> None:
@@ -253,6 +260,7 @@ class Courier:
         with self._database.session() as session:
             failed(session, work.delivery_id, code, comment, utc_now())
         self._ledger.failed(work)
+        metrics.TRIES.labels(self._destination.name, "failed").inc()
 
 
 def _context(work: DeliveryWork) -> Context:

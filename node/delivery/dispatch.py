@@ -12,12 +12,14 @@ from typing import Final
 
 import structlog
 
+from db.decisions import decision
 from db.records import Outcome, Route
 from db.results import record_outcome
 from db.series import facts, next_stable, record_crash
 from db.session import Database
-from node import site, version, worker
+from node import metrics, site, version, worker
 from node.clock import utc_now
+from node.health import Health
 from node.settings.config import Config
 
 log = structlog.get_logger()
@@ -126,12 +128,20 @@ class Dispatcher:
     """Hands stable series to inference processes, one thread for each process."""
 
     def __init__(
-        self, config: Config, database: Database, unlabelled: Sequence[Route], classified: Callable[[], None]
+        self,
+        config: Config,
+        database: Database,
+        unlabelled: Sequence[Route],
+        classified: Callable[[], None],
+        health: Health | None = None,
     ) -> None:
         self._config = config
         self._database = database
         self._unlabelled = unlabelled
         self._classified = classified
+        self._health = health or Health()
+        clients = [each.ae_title for each in config.dicomweb.clients]
+        self._listed = frozenset([*clients, *(each.ae_title for each in config.receive.callers)])
         self._busy: set[int] = set()
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -165,6 +175,7 @@ class Dispatcher:
         try:
             process.start()
         except WorkerDied as death:
+            self._health.died("worker")
             log.error("the worker does not start", how=str(death))
         else:
             log.info("worker ready")
@@ -173,14 +184,17 @@ class Dispatcher:
         series_id = self._claim()
         if series_id is None:
             return False
+        began = time.monotonic()
         try:
-            process.run(series_id)
+            with metrics.WORKERS_BUSY.track_inprogress():
+                process.run(series_id)
         except WorkerDied as death:
             self._note_death(series_id, str(death))
         finally:
             with self._lock:
                 self._busy.discard(series_id)
         self._classified()
+        self._count(series_id, time.monotonic() - began)
         return True
 
     def _claim(self) -> int | None:
@@ -190,7 +204,15 @@ class Dispatcher:
                 self._busy.add(series_id)
         return series_id
 
+    def _count(self, series_id: int, took_s: float) -> None:
+        with self._database.reading() as session:
+            decided = decision(session, series_id)
+        if decided is not None:
+            metrics.decided(decided, self._listed)
+            metrics.WORK_SECONDS.labels(metrics.modality(decided.modality)).observe(took_s)
+
     def _note_death(self, series_id: int, how: str) -> None:
+        self._health.died("worker")
         log.error("the worker failed on a series", series_id=series_id, how=how)
         with self._database.session() as session:
             deaths = record_crash(session, series_id, how, utc_now())

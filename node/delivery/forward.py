@@ -19,6 +19,7 @@ from node.clock import utc_now
 from node.delivery.backoff import pause_s
 from node.delivery.courier import Courier, Ending
 from node.delivery.destinations import transport
+from node.health import Health
 from node.relabelling.relabel import Modifier
 from node.settings.destinations import Destination
 from node.storage.spool import Spool
@@ -42,12 +43,14 @@ class Forwarder:
         spool: Spool,
         modifier: Modifier,
         trail: Trail | None = None,
+        health: Health | None = None,
     ) -> None:
         self._destination = destination
         self._database = database
         way = transport(destination, calling)
         self._ledger = Ledger(trail or Trail(None), calling, destination.name)
         self._courier = Courier(destination, way, database, spool, modifier, self._paused, self._ledger)
+        self._health = health or Health()
         self._down = 0
         self._held = Hold()
         self._asked_at = -_POLL_S
@@ -92,8 +95,14 @@ class Forwarder:
         broke = [each for each in endings if each.broke]
         if not broke:
             self._down = 0
+            self._health.reached(self._destination.name)
             return 0.0
-        self._down = 1 if any(each.answered for each in endings) else self._down + 1
+        if any(each.answered for each in endings):
+            self._down = 1
+            self._health.reached(self._destination.name)
+        else:
+            self._down += 1
+            self._health.missed(self._destination.name, broke[0].why)
         asked_for = max(each.pause_s for each in broke)
         return max(asked_for, pause_s(self._destination.retry, self._down))
 

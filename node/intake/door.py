@@ -20,6 +20,7 @@ from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
+from node import metrics
 from node.auditing.audit import NODE_AUTHENTICATION, Alerts
 from node.intake import pdu
 from node.intake.certificates import Certificates, names, why
@@ -158,7 +159,10 @@ class _Visitor(RequestHandler):  # type: ignore[misc]
             self._reject(visit, _NOT_RECOGNISED, "association rejected: unknown caller", title)
             return
         try:
-            with admission.lobby.present(visit.address, title, caller.maximum_associations):
+            with (
+                admission.lobby.present(visit.address, title, caller.maximum_associations),
+                metrics.ASSOCIATIONS.track_inprogress(),
+            ):
                 self._let_in(visit, request)
         except Full as full:
             self._reject(visit, _LIMIT_EXCEEDED, f"association rejected: {full}", title)

@@ -12,6 +12,7 @@ from pynetdicom import AE, AllStoragePresentationContexts, _config, evt
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
+from node import metrics
 from node.auditing.audit import Alerts, Trail
 from node.delivery.scu import no_delay
 from node.intake.certificates import Certificates
@@ -58,6 +59,7 @@ class Receiver:
     ) -> None:
         """Without `on_action` requests for storage commitment find no presentation context."""
         self._config = config
+        self._listed = frozenset(caller.ae_title for caller in config.callers)
         self._trail = trail or Trail(None)
         self._spool = spool
         self._arrived = arrived
@@ -136,12 +138,15 @@ class Receiver:
     def _on_store(self, event: evt.Event) -> int | Dataset:
         """Answer a C-STORE request (PS3.4 Annex B)."""
         try:
-            arrival = self._store(event)
+            with metrics.STORE_SECONDS.time():
+                arrival = self._store(event)
         except Rejection as rejection:
             return self._refused(event, rejection)
         except Exception:
             log.exception("an instance could not be stored")
             return self._refused(event, Rejection(CANNOT_UNDERSTAND, "the node failed; see its log"))
+        stored, title = arrival.stored, metrics.source(arrival.calling_ae_title, self._listed)
+        metrics.received("dicom", title, stored.size_bytes, stored.duplicate)
         with self._lock:
             self._open.setdefault(id(event.assoc), _Received()).stored[arrival.stored.key] += 1
         if not arrival.stored.duplicate:
@@ -165,6 +170,7 @@ class Receiver:
     def _refused(self, event: evt.Event, rejection: Rejection) -> Dataset:
         with self._lock:
             self._open.setdefault(id(event.assoc), _Received()).refused += 1
+        metrics.refused("dicom", rejection.status)
         log.warning(
             "instance refused",
             status=f"0x{rejection.status:04X}",
