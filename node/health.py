@@ -21,7 +21,7 @@ class Outage:
 
 
 class Health:
-    """Told by forwarders, dispatchers and listeners, asked by the notifier; safe for any number of threads."""
+    """Told by forwarders, dispatchers, listeners, asked by the notifier; safe for any number of threads."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock

@@ -1,8 +1,8 @@
 """Metrics: what the running node counts, for Prometheus. No label holds anything of a patient.
 
 Labels are names from node.yaml, modalities of a fixed list, and words of this program; so their number is
-bounded, whatever peers send. All is counted in the node's own process: its children tell it what they did. What can be
-asked of the database (db/backlog.py) is not counted, but asked when somebody looks.
+bounded, whatever peers send. All is counted in the node's own process: its children tell it what they did.
+What can be asked of the database (db/backlog.py) is not counted, but asked when somebody looks.
 """
 
 from collections.abc import Collection

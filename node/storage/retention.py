@@ -1,6 +1,7 @@
 """Retention: files that were delivered leave the spool, by age and where room is short; nothing else does."""
 
 import threading
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -8,9 +9,10 @@ import structlog
 
 from db.retention import removable, remove
 from db.session import Database
+from node import metrics
 from node.clock import utc_now
 from node.settings.config import SpoolSection
-from node.storage.spool import Spool
+from node.storage.spool import UID_PATTERN, SeriesKey, Spool
 
 log = structlog.get_logger()
 
@@ -81,7 +83,9 @@ class Keeper:
         with self._database.session() as session:
             files = remove(session, series_id, before, utc_now())
         self._spool.remove(each.path for each in files)
+        self._spool.remove_pictures(_keys(each.path for each in files))
         if files:
+            metrics.REMOVED.inc(len(files))
             log.info("delivered files removed", series_id=series_id, files=len(files))
         return bool(files)
 
@@ -89,3 +93,9 @@ class Keeper:
         if not self._warned:
             log.warning("room in the spool is short, and nothing that was delivered is left to remove")
         self._warned = True
+
+
+def _keys(paths: Iterable[str]) -> set[SeriesKey]:
+    """Return the series that files in the spool belong to; a report has none there."""
+    parts = (path.split("/") for path in paths)
+    return {SeriesKey(found[0], found[1]) for found in parts if UID_PATTERN.fullmatch(found[0])}
