@@ -107,6 +107,7 @@ class ImageRow:
     position_mm: float | None
     reason: str | None
     frames: tuple[FrameResult, ...]
+    z_mm: float | None
 
 
 _PARTS = frozenset({"series_id", "flags", "spans", "deliveries", *InstanceSummary.__dataclass_fields__})

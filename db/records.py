@@ -35,6 +35,7 @@ class SeriesFacts:
     incoming_laterality: str
     calling_ae_title: str
     manufacturer: str
+    frame_of_reference_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +54,16 @@ class FrameResult:
     confidence: float | None
     position_mm: float | None
     reason: str | None
+    z_mm: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ImageResult:
     """What was found in one image; `reason` says why it was only passed on, None if it was classified.
 
-    `confidence` is 0..1, `position_mm` lies along the normal of the image plane, towards the head. `frames`
-    has one result for each frame of a multi-frame object, in its order, and is empty for other images.
+    `confidence` is 0..1, `position_mm` lies along the normal of the image plane, towards the head; `z_mm` is
+    the height of the image's centre in the patient coordinate system. `frames` has one result for each frame
+    of a multi-frame object, in its order, and is empty for other images.
     """
 
     sop_instance_uid: str
@@ -69,6 +72,7 @@ class ImageResult:
     position_mm: float | None
     reason: str | None
     frames: tuple[FrameResult, ...] = ()
+    z_mm: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

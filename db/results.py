@@ -13,6 +13,7 @@ from db.moves import move, settle
 from db.records import ImageResult, Outcome, Route
 from db.states import State
 from db.tables import Instance, Series, SpanRow
+from db.words import refresh
 from rules.terms import agrees, vague
 from rules.verdict import Verdict
 
@@ -36,6 +37,7 @@ def record_outcome(
     ids = {row.sop_instance_uid: row.id for row in instances}
     _store_images(session, ids, outcome.images)
     create(session, series_id, list(ids.values()), routes, now)
+    refresh(session, series_id)
     settle(session, series_id, now)
     return True
 
@@ -66,6 +68,7 @@ def _verdict_values(verdict: Verdict, incoming: str) -> dict[str, object]:
         "rule": verdict.rule,
         "flags": list(verdict.flags),
         "disagrees": not agrees(incoming, verdict.term or "") if comparable else None,
+        "review": verdict.term is None or bool(verdict.flags),
     }
 
 
@@ -96,6 +99,7 @@ def _store_images(session: Session, ids: dict[str, int], images: Sequence[ImageR
             "region": image.region,
             "confidence": None if image.confidence is None else float(image.confidence),
             "position_mm": None if image.position_mm is None else float(image.position_mm),
+            "z_mm": None if image.z_mm is None else float(image.z_mm),
             "reason": image.reason,
             "frames": [asdict(frame) for frame in image.frames] or None,
         }

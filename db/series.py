@@ -14,6 +14,7 @@ from db.moves import insert_unless_there, lock_series, move
 from db.records import InstanceFacts, Route, SeriesFacts
 from db.states import DECIDED, State
 from db.tables import Crash, Instance, Series
+from db.words import is_stored, refresh
 
 DUPLICATE: Final = "duplicate: the same content came under another path"
 """Kept beside the conflicts, so that the file counts as known, but no conflict: nothing is lost."""
@@ -72,8 +73,8 @@ def register(
 
 
 def _ensure(session: Session, facts: SeriesFacts, now: datetime) -> tuple[int, State]:
-    """Insert the series unless it is there, and lock it."""
-    empty = {"files": 0, "paired": False, "flags": []}
+    """Insert the series unless it is there, and lock it; it can be searched for from here on."""
+    empty = {"files": 0, "registered": 0, "paired": False, "flags": [], "review": False}
     row = {**asdict(facts), **empty, "state": State.STABLE, "changed_at": now, "received_at": now}
     insert_unless_there(session, Series, [row])
     found = session.execute(
@@ -84,6 +85,8 @@ def _ensure(session: Session, facts: SeriesFacts, now: datetime) -> tuple[int, S
         )
         .with_for_update(key_share=True)
     ).one()
+    if not is_stored(session, found.id):
+        refresh(session, found.id)
     return found.id, State(found.state)
 
 
@@ -104,7 +107,8 @@ def _insert(
         there = _paths(session, series_id)
         done += [(one, why) for one, why in judged if one.path in there]
         left = [one for one, _ in judged if one.path not in there]
-    counted = update(Series).where(Series.id == series_id).values(files=Series.files + len(done))
+    more = {"files": Series.files + len(done), "registered": Series.registered + len(done)}
+    counted = update(Series).where(Series.id == series_id).values(more)
     session.execute(counted.execution_options(synchronize_session=False))
     return done
 

@@ -50,9 +50,9 @@ class Base(DeclarativeBase):
 class Series(Base):
     """A registered series: what its headers say, where it stands, and its decision once there is one.
 
-    `files` counts its files in the spool. `reason` says why there is no verdict, `failure` why the
-    deliveries failed. `disagrees` is None where there is no incoming value or no term to compare, and
-    where the value is only vague (rules/terms.py).
+    `files` counts its files in the spool, `registered` all that ever came. `reason` says why there is no
+    verdict, `failure` why the deliveries failed. `disagrees` is None where there is no incoming value or no term to compare, and
+    where the value is only vague (rules/terms.py). `review`: the verdict has no term, or a remark.
     """
 
     __tablename__ = "series"
@@ -66,6 +66,9 @@ class Series(Base):
             sqlite_where=text(KEPT_SQL),
             postgresql_where=text(KEPT_SQL),
         ),
+        Index("ix_series_study_date_id", "study_date", "id"),
+        Index("ix_series_patient_name_id", "patient_name", "id"),
+        Index("ix_series_confidence_id", "confidence", "id"),
     )
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
@@ -73,9 +76,11 @@ class Series(Base):
     changed_at: Mapped[datetime] = mapped_column(UtcDateTime)
     received_at: Mapped[datetime] = mapped_column(UtcDateTime, index=True)
     files: Mapped[int]
+    registered: Mapped[int]
     study_instance_uid: Mapped[str] = mapped_column(KeyText)
     series_instance_uid: Mapped[str] = mapped_column(KeyText, index=True)
-    modality: Mapped[str] = mapped_column(CleanText)
+    frame_of_reference_uid: Mapped[str] = mapped_column(KeyText, index=True)
+    modality: Mapped[str] = mapped_column(CleanText, index=True)
     patient_id: Mapped[str] = mapped_column(CleanText, index=True)
     patient_name: Mapped[str] = mapped_column(CleanText)
     accession_number: Mapped[str] = mapped_column(CleanText)
@@ -84,17 +89,18 @@ class Series(Base):
     series_description: Mapped[str] = mapped_column(CleanText)
     incoming_body_part: Mapped[str] = mapped_column(CleanText)
     incoming_laterality: Mapped[str] = mapped_column(CleanText)
-    calling_ae_title: Mapped[str] = mapped_column(CleanText)
+    calling_ae_title: Mapped[str] = mapped_column(CleanText, index=True)
     manufacturer: Mapped[str] = mapped_column(CleanText)
     decided_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
-    term: Mapped[str | None] = mapped_column(CleanText)
+    term: Mapped[str | None] = mapped_column(CleanText, index=True)
     code_value: Mapped[str | None] = mapped_column(CleanText)
     code_meaning: Mapped[str | None] = mapped_column(CleanText)
     paired: Mapped[bool]
     confidence: Mapped[float | None] = mapped_column(Double)
     rule: Mapped[str | None] = mapped_column(CleanText)
     flags: Mapped[list[str]] = mapped_column(JSON)
-    disagrees: Mapped[bool | None]
+    disagrees: Mapped[bool | None] = mapped_column(index=True)
+    review: Mapped[bool] = mapped_column(index=True)
     reason: Mapped[str | None] = mapped_column(CleanText)
     failure: Mapped[str | None] = mapped_column(CleanText)
     weights_digest: Mapped[str | None] = mapped_column(CleanText)
@@ -108,6 +114,7 @@ class Instance(Base):
     series' outcome spoke of it (a late instance is not judged). `removed_at`: since when its file is no
     longer in the spool; its `path` then begins with `removed`, so that the same name may come again.
     `frames` holds what was found in each frame of a multi-frame object, with the fields of a FrameResult.
+    `position_mm` lies along the normal of the planes, `z_mm` is the patient's own height (None before 0008).
     """
 
     __tablename__ = "instances"
@@ -137,6 +144,7 @@ class Instance(Base):
     region: Mapped[str | None] = mapped_column(CleanText)
     confidence: Mapped[float | None] = mapped_column(Double)
     position_mm: Mapped[float | None] = mapped_column(Double)
+    z_mm: Mapped[float | None] = mapped_column(Double)
     reason: Mapped[str | None] = mapped_column(CleanText)
     frames: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
 
@@ -145,12 +153,15 @@ class SpanRow(Base):
     """One span of a verdict; `ordinal` counts from 0 in the verdict's order."""
 
     __tablename__ = "spans"
-    __table_args__ = (UniqueConstraint("series_id", "ordinal"),)
+    __table_args__ = (
+        UniqueConstraint("series_id", "ordinal"),
+        Index("ix_spans_region_series_id", "region", "series_id"),
+    )
 
     id: Mapped[int] = mapped_column(RowId, primary_key=True)
     series_id: Mapped[int] = mapped_column(RowId, ForeignKey("series.id"))
     ordinal: Mapped[int]
-    region: Mapped[str] = mapped_column(CleanText, index=True)
+    region: Mapped[str] = mapped_column(CleanText)
     first_mm: Mapped[float] = mapped_column(Double)
     last_mm: Mapped[float] = mapped_column(Double)
     images: Mapped[int]

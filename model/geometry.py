@@ -18,7 +18,8 @@ _MINIMUM_SINE: Final = 0.5
 """Row and column nearer than 30 degrees to each other span no plane that one could trust."""
 _MAXIMUM_COSINE: Final = 1e3
 """Cosines are made unit vectors; far beyond 1 they are no cosines."""
-_COS_45: Final = 0.70710678 - 1e-6
+LENGTHWISE_COSINE: Final = 0.70710678 - 1e-6
+"""Planes whose normal is further from the long axis than 45 degrees lie along the body."""
 
 
 class Placed(Protocol):
@@ -31,6 +32,35 @@ class Placed(Protocol):
     @property
     def orientation(self) -> Orientation | None:
         """Direction cosines of row and column, or None."""
+
+
+class Sized(Placed, Protocol):
+    """A placed image that knows its size in pixels and the distance of these (between rows, columns)."""
+
+    @property
+    def pixel_spacing_mm(self) -> tuple[float, float] | None:
+        """Between rows, between columns, or None."""
+
+    @property
+    def rows(self) -> int:
+        """Pixels down."""
+
+    @property
+    def columns(self) -> int:
+        """Pixels across."""
+
+
+def centre_z_mm(header: Sized) -> float:
+    """Return the z coordinate of the middle of an image (PS3.3 C.7.6.2.1.1): its height where it is tilted.
+
+    An image without pixel spacing has that of its first pixel. Raises ValueError without position.
+    """
+    if header.position is None or header.orientation is None:
+        raise ValueError("an image without position or orientation has no height")
+    down, right = header.pixel_spacing_mm or (0.0, 0.0)
+    across_mm = header.orientation[2] * right * (header.columns - 1) / 2
+    down_mm = header.orientation[5] * down * (header.rows - 1) / 2
+    return header.position[2] + across_mm + down_mm
 
 
 def normal(orientation: Sequence[float] | None) -> NDArray[np.float64] | None:
@@ -72,7 +102,7 @@ def plane(orientation: Sequence[float] | None) -> Plane | None:
 def _main_axis(across: NDArray[np.float64]) -> int:
     """0, 1 or 2: the long axis (2) if within 45 degrees, else the nearer of the other two."""
     size = np.abs(across)
-    if size[2] >= _COS_45:
+    if size[2] >= LENGTHWISE_COSINE:
         return 2
     return 1 if size[1] >= size[0] else 0
 
@@ -98,6 +128,45 @@ def positions_mm(headers: Sequence[Placed]) -> NDArray[np.float64]:
     if length < 1e-3:
         raise ValueError("the images of this stack do not lie in one direction")
     return np.asarray(np.asarray(points, dtype=np.float64) @ (mean / length), dtype=np.float64)
+
+
+def places_mm(headers: Sequence[Placed]) -> NDArray[np.float64]:
+    """Return the positions (n,) of n images, each along the common normal of the images of its plane.
+
+    Raises ValueError as `positions_mm` does.
+    """
+    planes = [plane(header.orientation) for header in headers]
+    found = np.zeros(len(headers))
+    for each in set(planes):
+        mine = [index for index, name in enumerate(planes) if name == each]
+        found[mine] = positions_mm([headers[index] for index in mine])
+    return found
+
+
+def heights_mm(
+    orientation: Orientation, position: Position, size_mm: tuple[float, float]
+) -> tuple[float, float]:
+    """Return the heights of the lowest and the highest corner of an image of so many mm (rows, columns)."""
+    cosines = np.asarray(orientation, np.float64).reshape(2, 3)[:, 2]
+    corners = [position[2] + across * size_mm[1] * cosines[0] + down * size_mm[0] * cosines[1]
+               for across in (0.0, 1.0) for down in (0.0, 1.0)]  # fmt: skip
+    return float(min(corners)), float(max(corners))
+
+
+def standing(orientation: Orientation | None) -> tuple[bool, bool, bool]:
+    """Say how a sagittal or coronal image is brought upright: exchange rows and columns, then flip each.
+
+    Then its rows run from head to feet, its columns from front to back or from right to left of the
+    patient. Axial images, and those without orientation, stay as they are.
+    """
+    across = normal(orientation)
+    if across is None or orientation is None or abs(across[2]) >= LENGTHWISE_COSINE:
+        return False, False, False
+    row, column = np.asarray(orientation, np.float64).reshape(2, 3)  # along a row, along a column
+    exchanged = bool(abs(row[2]) > abs(column[2]))
+    down, along = (row, column) if exchanged else (column, row)
+    axis = 0 if abs(across[1]) > abs(across[0]) else 1
+    return exchanged, bool(down[2] > 0), bool(along[axis] < 0)
 
 
 def order(positions: NDArray[np.float64]) -> NDArray[np.intp]:

@@ -27,6 +27,7 @@ _KEYWORDS: Final[dict[str, str]] = {
     "incoming_body_part": "BodyPartExamined",
     "incoming_laterality": "Laterality",
     "manufacturer": "Manufacturer",
+    "frame_of_reference_uid": "FrameOfReferenceUID",
 }
 
 

@@ -27,7 +27,8 @@ def _whole(found: list[tuple[ImageHeader, ImageResult]]) -> ImageResult:
     places = {header.frame.index: result for header, result in found if header.frame is not None}
     ordered = [places[index] for index in sorted(places)]
     frames = tuple(
-        FrameResult(each.region, each.confidence, each.position_mm, each.reason) for each in ordered
+        FrameResult(each.region, each.confidence, each.position_mm, each.reason, each.z_mm)
+        for each in ordered
     )
     uid = ordered[0].sop_instance_uid
     counted = Counter(each.region for each in ordered if each.reason is None)
@@ -43,4 +44,5 @@ def _whole(found: list[tuple[ImageHeader, ImageResult]]) -> ImageResult:
         fmean(each.position_mm or 0.0 for each in mine),
         None,
         frames,
+        fmean(each.z_mm or 0.0 for each in mine) if all(each.z_mm is not None for each in mine) else None,
     )

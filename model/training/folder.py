@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from model.attributes import text
 from model.frames import read_headers
 from model.gate import reason
-from model.geometry import order, positions_mm, step_mm
+from model.geometry import centre_z_mm, order, positions_mm, step_mm
 from model.read import ImageHeader, NotDicomError, UndecodableError, read_pixels
 from model.regions import CLASSES
+from model.standing import lengthwise
 from model.training import labels as tables
 from model.training.data import UNSCORED, Row, Stack
 from model.training.labels import FolderError, Labels, Range
@@ -75,10 +76,10 @@ def scan(folder: Path, table: Path, modality: str) -> tuple[Series, ...]:
     found = []
     for uid, headers in everything.items():
         mine = [header for header in headers if header.modality == modality]
-        usable = [header for header in mine if reason(header) is None]
+        usable = [header for header in mine if reason(header) is None and not lengthwise(header)]
         ranges = labels.ranges.get(uid, ())
         if ranges and mine and not usable:
-            why = reason(mine[0])
+            why = reason(mine[0]) or "its images lie along the body, where heights tell no region"
             raise FolderError(f"{table}: line {ranges[0].line}: series {uid} is not classified: {why}")
         if usable and uid:  # images without a UID need not belong together
             found.append(_series(usable, ranges, _persons(usable[0], labels), (folder.name, table)))
@@ -139,19 +140,6 @@ def _check(ranges: tuple[Range, ...], heights: Sequence[float], header: ImageHea
 def _region(ranges: tuple[Range, ...], height_mm: float) -> str | None:
     covering = {each.region for each in ranges if each.low_mm <= height_mm <= each.high_mm}
     return covering.pop() if len(covering) == 1 else None
-
-
-def centre_z_mm(header: ImageHeader) -> float:
-    """Return the z coordinate of the middle of an image (PS3.3 C.7.6.2.1.1): its height where it is tilted.
-
-    An image without pixel spacing has that of its first pixel.
-    """
-    if header.position is None or header.orientation is None:
-        raise ValueError("an image without position or orientation has no height")
-    down, right = header.pixel_spacing_mm or (0.0, 0.0)
-    across_mm = header.orientation[2] * right * (header.columns - 1) / 2
-    down_mm = header.orientation[5] * down * (header.rows - 1) / 2
-    return header.position[2] + across_mm + down_mm
 
 
 def load(series: Series) -> Stack:

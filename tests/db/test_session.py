@@ -16,13 +16,19 @@ from db.session import Database, DatabaseError, downgrade, head, migrate, open_d
 from db.tables import Base
 
 
+def _is_ours(name: str | None, kind: str, _: object) -> bool:
+    """Leave out the full text, which each database keeps in its own way (db/words.py)."""
+    return not (kind == "table" and name is not None and name.startswith("series_text"))
+
+
 def test_migrations_give_exactly_the_tables(empty_database_url: str) -> None:
     """The migrations of an empty database end in what tables.py says, to the last index."""
     assert revision(empty_database_url) is None
     assert migrate(empty_database_url) == head() == revision(empty_database_url)
     database = open_database(empty_database_url)
     with database.engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        options = {"include_name": _is_ours}
+        assert compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata) == []
     database.close()
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pydicom
 import pytest
 
+from model.geometry import centre_z_mm
 from model.regions import CLASSES
-from model.training import folder, labels
+from model.training import labels
 from model.training.data import samples
 from model.training.folder import FolderError, Series, divide, load, scan, training
 from model.training.split import Split
@@ -69,7 +70,7 @@ def test_a_tilted_image_lies_where_its_middle_lies(tmp_path: Path) -> None:
         n=1, orientation=(1, 0, 0, 0, np.cos(tilt), np.sin(tilt)), first_position=(0.0, 0.0, 100.0), rows=101
     )
     [series] = scanned(tmp_path, f"{UID},head,112,115", recipes=[tilted])
-    assert folder.centre_z_mm(series.headers[0]) == pytest.approx(100 + 50 * 0.8 * np.sin(tilt), abs=0.01)
+    assert centre_z_mm(series.headers[0]) == pytest.approx(100 + 50 * 0.8 * np.sin(tilt), abs=0.01)
     assert series.regions == ("head",)
 
 
