@@ -72,17 +72,25 @@ def length_of(header: bytes, maximum_pdu_bytes: int, associated: bool) -> int:
 
 
 def request(pdu: bytes) -> Request:
-    """Check an A-ASSOCIATE-RQ (PS3.8 Table 9-11); raises Forbidden where it is none or has too many items."""
+    """Check an A-ASSOCIATE-RQ (PS3.8 Table 9-11); raises Forbidden where it is none or asks too much."""
     if len(pdu) < 74:
         raise Forbidden("an association request that is too short")
     items = contexts = 0
     for kind, start, end in _items(pdu, 74, len(pdu)):
-        contexts += kind == _CONTEXT
+        if kind == _CONTEXT:
+            contexts += 1
+            _check_id(pdu[start:end])
         inner = _ITEM_START.get(kind)
         items += 1 if inner is None else 1 + sum(1 for _ in _items(pdu, start + inner, end))
         if items > _MAXIMUM_ITEMS or contexts > _MAXIMUM_CONTEXTS:
             raise Forbidden("an association request with too many items")
     return Request(_title(pdu[26:42]), _title(pdu[10:26]), pdu)
+
+
+def _check_id(context: bytes) -> None:
+    """Refuse a presentation context whose ID is not odd (PS3.8 9.3.2.2): the library fails over it."""
+    if not context or context[0] % 2 == 0:
+        raise Forbidden("a presentation context whose ID is not odd")
 
 
 class Messages:

@@ -24,7 +24,7 @@ HANG_S: Final = 30.0
 MEMORY_MIB: Final = 250
 """How much the node and its web server may grow; each hostile association may hold a message meanwhile."""
 
-_CAUGHT: Final = ("in _decode_pdu", "in decode_bytes")
+_CAUGHT: Final = ("in _decode_pdu", "in decode_bytes", "in message_to_primitive")
 _PEERS: Final = 6
 _PAUSE = threading.Event()
 
@@ -137,8 +137,8 @@ def _judge(node: RunningNode, findings: Findings, status: int) -> None:
 def _tracebacks(log: str) -> Iterator[str]:
     """Return where each traceback comes from, and its last line.
 
-    One that pynetdicom logs when a PDU or a text in it cannot be decoded is no finding: it is caught, and
-    the association is aborted as it should be.
+    One that pynetdicom logs when a PDU, a text in it or a message cannot be decoded is no finding: it is
+    caught, and the association is aborted as it should be.
     """
     before, *found = log.split("Traceback (most recent call last):\n")
     for each in found:

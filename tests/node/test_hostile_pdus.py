@@ -224,6 +224,8 @@ REQUESTS = {
     "a request of ten bytes": pdu(1, b"\0" * 10),
     "an item beyond the end": request(more=struct.pack(">BxH", 0x20, 60000)),
     "129 contexts": request(syntaxes=((CT_IMAGE, EXPLICIT),) * 129),
+    "an even context": request(more=item(0x20, b"\2\0\0\0" + item(0x30, CT_IMAGE.encode()))),
+    "an empty context": request(more=item(0x20, b"")),
     "a hundred thousand items": request(more=item(0x20, b"\1\0\0\0" + item(0x40, b"") * 10_000) * 10),
     "a title that is no text": request(calling=b"\xff\xfe\x01"),
     "an empty title": request(calling=b""),
