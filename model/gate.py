@@ -26,6 +26,8 @@ Check = Callable[[ImageHeader], str | None]
 
 MODELS: Final = frozenset({"CT", "MR"})
 """Modalities that have a model; the other modalities of images to come have none yet."""
+LENGTHWISE: Final = frozenset({"MR"})
+"""Modalities whose model knows sagittal and coronal images as well."""
 MINIMUM_PIXELS: Final = 1000
 
 _IMAGES: Final = ENHANCED | {
@@ -126,7 +128,7 @@ def _geometry(header: ImageHeader) -> str | None:
         return "no image orientation"
     if normal(header.orientation) is None:
         return "unusable image orientation"
-    if plane(header.orientation) != "axial":
+    if plane(header.orientation) != "axial" and header.modality not in LENGTHWISE:
         return f"{plane(header.orientation)} plane"
     return "no image position" if header.position is None else None
 

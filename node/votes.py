@@ -10,6 +10,7 @@ from db.queries import Filters, ImageRow, image_rows, series_ids
 from db.states import DECIDED
 from model.geometry import normal
 from model.read import ImageHeader, NotDicomError, read_header
+from model.standing import lengthwise
 from node.settings.config import Config
 from node.storage.spool import Spool
 from rules.verdict import Vote
@@ -25,11 +26,12 @@ def votes(
 ) -> tuple[Vote, ...]:
     """Return what the series decided before say, where the rules ask for it; none in doubt.
 
-    A series votes if it shares the Frame of Reference UID and the direction of its planes. Series
+    A series votes if it shares the Frame of Reference UID and the direction of its planes, which must
+    lie across the body: others have no order to compare. Series
     that come later do not change this one's verdict.
     """
     places = {header.frame_of_reference_uid for header in headers}
-    if "votes" not in config.rules or len(places) != 1 or places == {""}:
+    if "votes" not in config.rules or len(places) != 1 or places == {""} or lengthwise(headers[0]):
         return ()
     return tuple(_votes(session, spool, series_id, headers[0]))
 

@@ -19,9 +19,10 @@ from db.session import Database, open_migrated
 from model.classify import Classifier
 from model.frames import read_headers
 from model.gate import reason
-from model.geometry import normal, order, positions_mm
+from model.geometry import normal, order, places_mm
 from model.prediction import Prediction
 from model.read import Image, ImageHeader, NotDicomError, UndecodableError, read_pixels
+from model.standing import reach_mm, stood
 from node import log as logs
 from node import site, version
 from node.clock import utc_now
@@ -165,7 +166,7 @@ def classify(
     digest: str | None = None
     if candidates:
         modality = candidates[0].modality
-        positions = positions_mm(candidates)
+        positions = places_mm(candidates)
         places = {_slot(header): position for header, position in zip(candidates, positions, strict=True)}
         ordered = [candidates[index] for index in order(positions)]
         prediction = classifier.predict(modality, _decoded(ordered, kept, results, alive, look))
@@ -189,6 +190,7 @@ def _evidence(
         probabilities=prediction.probabilities,
         positions_mm=along,
         normals=np.array([normal(header.orientation) for header in headers], np.float64),
+        heights_mm=np.array([reach_mm(header) for header in headers], np.float64),
         energy=prediction.energy,
         maximum_energy=prediction.maximum_energy,
         votes=said,
@@ -212,7 +214,7 @@ def _decoded(
             continue
         kept.append(header)
         look(header, image)
-        yield image
+        yield stood(image, header)
 
 
 def _classified(

@@ -16,6 +16,7 @@ from rules.paper import PAPER, abdomen_chest, breast, outliers, smooth, without_
 from rules.smooth import smooth_25mm
 from rules.state import Rule, State
 from rules.terms import SeriesTerm
+from rules.together import lengthwise, together
 from rules.verdict import Evidence, Span, Verdict
 from rules.votes import votes
 
@@ -30,6 +31,9 @@ RULES: Final[dict[str, Rule]] = {
     "order": order,
 }
 """Every rule by its name in the configuration: the paper's four in its order, then those beyond."""
+
+TOGETHER: Final = "together"
+"""The rule for images whose planes lie along the body, whatever rules are configured for the others."""
 
 GROUPS: Final = {"paper": PAPER}
 """Names that stand for several rules."""
@@ -62,11 +66,25 @@ def decide(evidence: Evidence, rules: Sequence[str], minimum_confidence: float) 
     `rules` are names of RULES or GROUPS, run in the order given; none leaves the plain best class.
     `minimum_confidence` (0..1) is what an image's class must score after the rules, else the image
     is `unknown`. Where less than half of the images are known there is no term and the rule is
-    "doubt". The verdict's confidence is the mean over the known images, 0 without any. Raises
-    ValueError for unknown rules.
+    "doubt". The verdict's confidence is the mean over the known images, 0 without any. Images whose
+    planes lie along the body are judged together, apart from the others; in a series of both kinds
+    the more numerous name it. Raises ValueError for unknown rules.
     """
+    names, n = expanded(rules), len(evidence.probabilities)
+    along = lengthwise(evidence.normals, n)
+    if not along.any():
+        return _decide(evidence, names, minimum_confidence)
+    upright = ("doubt", TOGETHER) if "doubt" in names else (TOGETHER,)
+    if along.all():
+        return _spanning(evidence, _decide(evidence, upright if names else (), minimum_confidence))
+    kinds = np.flatnonzero(~along), np.flatnonzero(along)
+    return _joined(kinds, tuple(decide(evidence.of(kind), rules, minimum_confidence) for kind in kinds))
+
+
+def _decide(evidence: Evidence, rules: tuple[str, ...], minimum_confidence: float) -> Verdict:
+    """Decide on images of one kind by single rules."""
     sequence, start = _start(evidence)
-    state, rule = _run(start, expanded(rules))
+    state, rule = _run(start, rules)
     confidences = state.confidences
     sure = (confidences >= minimum_confidence) & (confidences > 0)
     regions = tuple(region if one else UNKNOWN for region, one in zip(state.regions, sure, strict=True))
@@ -88,6 +106,32 @@ def decide(evidence: Evidence, rules: Sequence[str], minimum_confidence: float) 
         rule=rule,
         flags=(*state.flags, *found.named.flags),
         dominant=found.dominant,
+    )
+
+
+def _spanning(evidence: Evidence, verdict: Verdict) -> Verdict:
+    """Let the one span of images along the body reach from their lowest to their highest point."""
+    if evidence.heights_mm is None or not len(evidence.heights_mm):
+        return verdict
+    low, high = float(evidence.heights_mm[:, 0].min()), float(evidence.heights_mm[:, 1].max())
+    reaching = tuple(replace(span, first_mm=low, last_mm=high) for span in verdict.spans)
+    return replace(verdict, spans=reaching)
+
+
+def _joined(kinds: tuple[NDArray[np.intp], ...], verdicts: tuple[Verdict, ...]) -> Verdict:
+    """Join the verdicts on images of two kinds; the one on more images names the series."""
+    regions: dict[int, str] = {}
+    confidences: dict[int, float] = {}
+    for images, verdict in zip(kinds, verdicts, strict=True):
+        regions.update(zip(images.tolist(), verdict.regions, strict=True))
+        confidences.update(zip(images.tolist(), verdict.confidences, strict=True))
+    places = range(len(regions))
+    return replace(
+        max(verdicts, key=lambda verdict: len(verdict.regions)),
+        regions=tuple(regions[place] for place in places),
+        confidences=tuple(confidences[place] for place in places),
+        spans=tuple(span for verdict in verdicts for span in verdict.spans),
+        flags=tuple(dict.fromkeys(flag for verdict in verdicts for flag in verdict.flags)),
     )
 
 
@@ -114,7 +158,7 @@ def _run(state: State, rules: Sequence[str]) -> tuple[State, str]:
     """Run the rules in order; return the last state and the last rule that changed a region."""
     last = NETWORK
     for name in rules:
-        changed = RULES[name](state)
+        changed = together(state) if name == TOGETHER else RULES[name](state)
         if changed.regions != state.regions:
             last = name
         state = changed

@@ -14,6 +14,7 @@ DECIDED: Final = {
     "network": "each image by itself",
     "abdomen_chest": "the rule that images of lung base and upper abdomen go with the series",
     "breast": "the rule that half of the images make a breast series",
+    "together": "the rule that sagittal and coronal images are judged together",
     "outliers": "the rule that single images follow their neighbours",
     "smooth": "smoothing over three images",
     "smooth_25mm": "smoothing over 25 mm",

@@ -1,6 +1,6 @@
 """Verdict: regions per slice, spans in mm, series term, confidence, the rule that decided."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,9 @@ class Evidence:
     along the normal of the image plane, towards the head, None where they are not known. `normals`
     (n, 3) are the unit normals of the image planes. `energy` float32 (n,) says how foreign each image
     looks, more being more, and `maximum_energy` from where on that is doubted (rules/doubt.py). `votes`
-    are what other series of the same Frame of Reference show.
+    are what other series of the same Frame of Reference show. `heights_mm` (n, 2) are the heights of
+    each image's lowest and highest point, of use where planes lie along the body; their positions are
+    then along their own normal.
     """
 
     classes: tuple[str, ...]
@@ -38,21 +40,36 @@ class Evidence:
     energy: NDArray[np.float32] | None = None
     maximum_energy: float | None = None
     votes: tuple[Vote, ...] = ()
+    heights_mm: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.probabilities)
         if self.probabilities.shape != (n, len(self.classes)):
             shape = self.probabilities.shape
             raise ValueError(f"probabilities have shape {shape}, expected (n, {len(self.classes)})")
-        for name, shape in (("positions_mm", (n,)), ("normals", (n, 3)), ("energy", (n,))):
+        for name, shape in (
+            ("positions_mm", (n,)),
+            ("normals", (n, 3)),
+            ("energy", (n,)),
+            ("heights_mm", (n, 2)),
+        ):
             value = getattr(self, name)
             if value is not None and value.shape != shape:
                 raise ValueError(f"{name} have shape {value.shape}, expected {shape}")
 
+    def of(self, images: NDArray[np.intp]) -> "Evidence":
+        """Return the evidence of some of the images, by their indices."""
+        given = {name: getattr(self, name) for name in ("positions_mm", "normals", "energy", "heights_mm")}
+        chosen = {name: None if value is None else value[images] for name, value in given.items()}
+        return replace(self, probabilities=self.probabilities[images], **chosen)
+
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A run of neighbouring images with one region: first and last position in mm, towards the head."""
+    """A run of neighbouring images with one region: first and last position in mm, towards the head.
+
+    For images whose planes lie along the body these are their lowest and highest point.
+    """
 
     region: str
     first_mm: float

@@ -28,10 +28,15 @@ VALIDATION: Final = "validation"
 EVALUATION: Final = "evaluation"
 ANATOMY: Final = "anatomy"
 SOURCE: Final = "source:"
+LENGTHWISE: Final = " lengthwise"
+"""What a part of the split is called that holds sagittal and coronal series, after the part's own name."""
 FOLDER: Final = "folder:"
 TITLES: Final = {
     EVALUATION: "Evaluation: sources never trained on",
     VALIDATION: "Validation: other subjects of the training sources",
+    EVALUATION + LENGTHWISE: "Evaluation, sagittal and coronal series: sources never trained on",
+    VALIDATION
+    + LENGTHWISE: "Validation, sagittal and coronal series: other subjects of the training sources",
 }
 SYNTHETIC_SLICES: Final = 60
 """Synthetic slices of each region."""
@@ -47,7 +52,8 @@ class Case:
     """One series: n images in order of height, the truth of each (None: not scored), where it is from.
 
     `positions_mm` (n,) ascends; None for a single image. `also` is a second region that a reader could
-    reasonably give. `factors` are its values of the confounders.
+    reasonably give. `lengthwise` images are sagittal or coronal, in order along their normal. `factors`
+    are its values of the confounders.
     """
 
     name: str
@@ -58,6 +64,7 @@ class Case:
     spacing_mm: tuple[float, float] | None
     positions_mm: NDArray[np.float64] | None
     also: str = ""
+    lengthwise: bool = False
     factors: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -112,17 +119,18 @@ def part(data: Path, modality: str, name: str, split: Split, choice: Choice) -> 
 
     Raises EvaluationError for another name, and FileNotFoundError where the data is not there.
     """
-    if name in (VALIDATION, EVALUATION):
-        use = "eval" if name == EVALUATION else "train"
-        rows = [row for row in usable(read_manifest(data, modality), (use,))
-                if true_subject(row.subject) in split.part(name)]  # fmt: skip
+    if name in TITLES:
+        plain = name.removesuffix(LENGTHWISE)
+        use = "eval" if plain == EVALUATION else "train"
+        rows = [row for row in usable(read_manifest(data, modality), (use,), name != plain)
+                if true_subject(row.subject) in split.part(plain)]  # fmt: skip
         return Part(name, TITLES[name], real(data, rows, modality))
     if name.startswith(SOURCE):
         return left_out(data, modality, name.removeprefix(SOURCE), split, choice)
     if name.startswith(ANATOMY):
         return synthetic(data, modality, name.removeprefix(ANATOMY).lstrip(":") or "AF", choice)
     raise EvaluationError(
-        f"there is no part '{name}'; there are validation, evaluation, source:NAME, anatomy:NAME"
+        f"there is no part '{name}'; there are {', '.join(TITLES)}, source:NAME, anatomy:NAME"
     )
 
 
@@ -183,11 +191,11 @@ def _cases(stack: Stack, wanted: tuple[str, ...]) -> Iterator[Case]:
             if label is not None:
                 name = f"{row.file}#{index}" if len(truth) > 1 else row.file
                 yield Case(name, *about, (label,), (stack.images[index],), stack.spacing_mm, None, row.also,
-                           factors(row, None))  # fmt: skip
+                           row.upright, factors(row, None))  # fmt: skip
         return
     order = np.argsort(heights, kind="stable")
     yield Case(row.file, *about, tuple(truth[i] for i in order), tuple(stack.images[i] for i in order),
-               stack.spacing_mm, heights[order], row.also, factors(row, heights))  # fmt: skip
+               stack.spacing_mm, heights[order], row.also, row.upright, factors(row, heights))  # fmt: skip
 
 
 def synthetic(data: Path, modality: str, body: str, choice: Choice, each: int = SYNTHETIC_SLICES) -> Part:

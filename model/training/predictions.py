@@ -93,7 +93,7 @@ class Network:
         return tuple(
             SeriesOutput(
                 self.classes, softmax(piece, self.temperature), case.positions_mm, energy(piece),
-                self.maximum_energy,
+                self.maximum_energy, case.lengthwise,
             )
             for case, piece in zip(part.cases, pieces, strict=True)
         )  # fmt: skip

@@ -10,7 +10,7 @@ from model.training import pictures, provenance, split
 from model.training.bodies import FILES
 from model.training.card import comparison as comparison_table
 from model.training.card import insert, plain, tables
-from model.training.cases import ANATOMY, EVALUATION, SOURCE, VALIDATION, Part, own, part
+from model.training.cases import ANATOMY, EVALUATION, LENGTHWISE, SOURCE, VALIDATION, Part, own, part
 from model.training.cases import pictures as drawn
 from model.training.evaluate import FitEnergy, Judged, calibrate, compared, judge, score
 from model.training.page import Pictures
@@ -70,7 +70,8 @@ def parts_of(choice: Choice) -> tuple[str, ...]:
     """Return the parts that weights of this training are scored on: both of the split, and what it lacks."""
     bodies = ("AF",) if choice.images == REAL else tuple(name for name in FILES if name not in choice.bodies)
     left_out = (*(f"{SOURCE}{name}" for name in choice.without), *(f"{ANATOMY}:{name}" for name in bodies))
-    return (EVALUATION, VALIDATION, *left_out)
+    along = (EVALUATION + LENGTHWISE, VALIDATION + LENGTHWISE) if choice.upright else ()
+    return (EVALUATION, VALIDATION, *along, *left_out)
 
 
 def evaluate(

@@ -46,24 +46,29 @@ def make_split(rows: Iterable[Row], demonstration: frozenset[str] = DEMONSTRATIO
 
     A region with fewer than three subjects left gives none to validation; subjects whose true
     identity is unknown (sets of many patients) always train, as their images cannot be told apart.
+    Axial images divide the subjects; of sagittal and coronal ones, those who have no axial image.
     """
     subjects: dict[str, set[str]] = defaultdict(set)
     regions: dict[tuple[str, str], set[str]] = defaultdict(set)
+    along: dict[tuple[str, str], set[str]] = defaultdict(set)
     for row in rows:
         name = true_subject(row.subject)
         subjects[row.use].add(name)
         for _, _, region in row.ranges:
-            if row.use == "train" and row.axial:
-                regions[row.modality, region].add(name)
+            if row.use == "train":
+                (regions if row.axial else along)[row.modality, region].add(name)
     evaluation = frozenset(subjects["eval"])
     candidates = subjects["train"] - evaluation
     held_out = candidates & demonstration
-    for key in sorted(regions, key=lambda key: (len(regions[key]), key)):
-        members = sorted(regions[key] & candidates, key=_order)
-        wanted = round(SHARE * len(members)) if len(members) >= 3 else 0
-        missing = wanted - len(held_out.intersection(members))
-        free = [name for name in members if name not in held_out and _may_leave(name, regions, held_out)]
-        held_out |= set(free[: max(0, missing)])
+    axial = set().union(*regions.values())
+    for table, bound in ((regions, set[str]()), (along, axial)):
+        for key in sorted(table, key=lambda key: (len(table[key]), key)):
+            members = sorted(table[key] & candidates, key=_order)
+            wanted = round(SHARE * len(members)) if len(members) >= 3 else 0
+            missing = wanted - len(held_out.intersection(members))
+            free = [name for name in members if name not in held_out | bound
+                    and _may_leave(name, table, held_out)]  # fmt: skip
+            held_out |= set(free[: max(0, missing)])
     return Split(frozenset(candidates - held_out), frozenset(held_out), evaluation)
 
 

@@ -17,6 +17,7 @@ class SeriesOutput:
 
     `positions_mm` (n,) ascends, along the body; None where the series is a single image of which
     nothing else is known. `energy` (n,) and `maximum_energy` are those of model/prediction.py.
+    `lengthwise` images are sagittal or coronal, their positions along their own normal.
     """
 
     classes: tuple[str, ...]
@@ -24,6 +25,7 @@ class SeriesOutput:
     positions_mm: NDArray[np.float64] | None
     energy: NDArray[np.float32] | None = None
     maximum_energy: float | None = None
+    lengthwise: bool = False
 
 
 @dataclass(frozen=True)

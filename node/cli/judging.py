@@ -16,6 +16,9 @@ STAGES: Final = {
 }
 """What is judged beside the network alone: name, title, rules."""
 
+_SAGITTAL: Final = np.array([1.0, 0.0, 0.0])
+"""The normal that stands for every plane along the body; the rules treat them alike."""
+
 
 def stages() -> tuple[Stage, ...]:
     """Return the stages: the network alone, the others, the shipped rules last."""
@@ -35,8 +38,9 @@ def ruled(rules: tuple[str, ...]) -> Callable[[SeriesOutput], Decided]:
     """Return the stage that runs these rules, without a minimum confidence."""
 
     def decided(output: SeriesOutput) -> Decided:
+        normals = np.tile(_SAGITTAL, (len(output.probabilities), 1)) if output.lengthwise else None
         evidence = Evidence(
-            output.classes, output.probabilities, output.positions_mm, None, output.energy,
+            output.classes, output.probabilities, output.positions_mm, normals, output.energy,
             output.maximum_energy,
         )  # fmt: skip
         verdict = decide(evidence, rules, 0.0)
