@@ -1,5 +1,6 @@
 """Users of the page: who may log in, and with which role."""
 
+import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -58,6 +59,11 @@ class Account:
     password_hash: str | None
     created_at: datetime
     last_login_at: datetime | None
+
+
+def normal_name(name: str) -> str:
+    """Spell a name in one way, so that nobody can look like somebody else by capitals or variants."""
+    return unicodedata.normalize("NFKC", name).strip().casefold()
 
 
 def lower(one: Role, other: Role) -> Role:

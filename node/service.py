@@ -28,6 +28,7 @@ from node.settings.config import Config
 from node.storage.retention import Keeper
 from node.storage.spool import Spool
 from node.version import VERSION
+from node.web.process import WebPage
 
 log = structlog.get_logger()
 
@@ -67,6 +68,7 @@ class Node:
         self._dicomweb = WebReceiver(
             config, self._arrived_by_web, self._tracker.released, self._tracker.recover
         )
+        self._web = WebPage(config)
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -87,6 +89,9 @@ class Node:
         if self._config.dicomweb.enabled:
             self._dicomweb.listen()
             self._run("dicomweb", self._dicomweb.run)
+        if self._config.web.enabled:
+            self._web.listen()
+            self._run("web", self._web.run)
 
     def stop(self) -> None:
         """Stop listening, let what is under way end, and return."""

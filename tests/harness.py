@@ -177,6 +177,7 @@ def make_node(folder: Path, *destinations: dict[str, Any], **sections: dict[str,
         "receive": receive | sections.pop("receive", {}),
         "spool": {"folder": "spool", "minimum_free": "1MiB"} | sections.pop("spool", {}),
         "series": {"stable_age_s": 0.5} | sections.pop("series", {}),
+        "web": {"enabled": False} | sections.pop("web", {}),
         "destinations": list(destinations),
     }
     return RunningNode(folder, settings | sections)

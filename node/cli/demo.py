@@ -145,6 +145,7 @@ def _write_config(archive_port: int) -> Path:
         "receive": {"ae_title": "BODYTAG", "host": "127.0.0.1", "port": port, "promiscuous": True},
         "spool": {"folder": "spool", "minimum_free": "100MiB"},
         "series": {"stable_age_s": 2},
+        "web": {"enabled": False},
         "destinations": [
             {"name": "archive", "ae_title": "ARCHIVE", "host": "127.0.0.1", "port": archive_port}
         ],

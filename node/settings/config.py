@@ -15,6 +15,7 @@ from node.settings.dicomweb import DicomWeb
 from node.settings.receive import Receive
 from node.settings.site import SiteRuleSection
 from node.settings.types import ConfigPath, Seconds, Section, Share, resolved
+from node.settings.web import Web
 from rules.decide import check as check_rules
 
 SHIPPED: Final = "shipped"
@@ -105,6 +106,7 @@ class Config(Section):
 
     receive: Receive = Receive()
     dicomweb: DicomWeb = DicomWeb()
+    web: Web = Web()
     commitment: CommitmentSection = CommitmentSection()
     spool: SpoolSection = Field(default_factory=SpoolSection)
     series: Series = Series()

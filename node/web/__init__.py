@@ -1,0 +1,1 @@
+"""The page of the admins, the JSON API and the metrics."""

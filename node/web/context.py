@@ -1,0 +1,42 @@
+"""What every route gets: the configuration, the database, the clock and the audit trail."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from db.session import Database
+from node.auditing.audit import Alerts, Trail
+from node.clock import utc_now
+from node.settings.config import Config
+from node.web.attempts import Attempts
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Made once for a process; `database` may be used from any thread, `clock` gives aware UTC times."""
+
+    config: Config
+    database: Database
+    trail: Trail
+    alerts: Alerts
+    clock: Callable[[], datetime] = utc_now
+    attempts: Attempts = field(default_factory=Attempts)
+
+
+def make_context(config: Config, database: Database, clock: Callable[[], datetime] = utc_now) -> Context:
+    """Make the context of a configuration and its opened database."""
+    trail = Trail(config.audit.file)
+    return Context(config, database, trail, Alerts(trail), clock)
+
+
+def context_of(request: Request) -> Context:
+    """Return the context that the application was made with."""
+    context = request.app.state.context
+    assert isinstance(context, Context)  # noqa: S101 - make_app put it there
+    return context
+
+
+ContextDep = Annotated[Context, Depends(context_of)]

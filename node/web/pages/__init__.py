@@ -1,0 +1,1 @@
+"""What is seen: one router a page."""
