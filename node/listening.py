@@ -13,6 +13,7 @@ from typing import Any, Final
 import structlog
 
 from node import serving
+from node.health import Health
 from node.settings.config import Config
 from node.settings.listening import Listening
 
@@ -33,15 +34,20 @@ class Listener:
     """Takes an address and keeps a process running that serves it."""
 
     def __init__(self, name: str, settings: Listening, config: Config, main: Main) -> None:
-        """`name` is that of the configuration's section, which sentences and threads name, too."""
+        """`name` is that of the configuration's section, which sentences and threads name, too.
+
+        `health` may be exchanged before `run`, for one that others share.
+        """
         self.name = name
         self.settings = settings
         self._config = config
         self._main = main
         self._listening: socket.socket | None = None
+        self.health = Health()
 
-    def heard(self, message: Any) -> None:
-        """Take what the process said."""
+    def heard(self, message: Any) -> object:  # noqa: ARG002 - for those who listen to it
+        """Take what the process said; return what it is to be answered, None for nothing."""
+        return None
 
     def died(self) -> None:
         """Make good what the process may have left when it died."""
@@ -75,6 +81,7 @@ class Listener:
                 self._serve(stop)
                 if not stop.is_set():
                     log.error("the web server ended and is started again", listener=self.name)
+                    self.health.died(self.name)
                     self.died()
             except Exception:
                 log.exception("the web server failed; it is started again", listener=self.name)
@@ -114,7 +121,9 @@ class Listener:
         """Wait for a moment, and pass on one message; False where the connection is closed."""
         try:
             if connection.poll(_POLL_S):
-                self.heard(connection.recv())
+                answer = self.heard(connection.recv())
+                if answer is not None:
+                    connection.send(answer)
         except (EOFError, OSError):
             return False
         return True

@@ -5,7 +5,8 @@ bounded, whatever peers send. All is counted in the node's own process: its chil
 What can be asked of the database (db/backlog.py) is not counted, but asked when somebody looks.
 """
 
-from collections.abc import Collection
+import math
+from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Final
 
@@ -157,6 +158,18 @@ NOTIFICATIONS: Final = Counter(
 VERSION: Final = Gauge("bodytag_build_info", "1, with the version.", ["version"], registry=REGISTRY)
 
 ProcessCollector(namespace="bodytag_node", registry=REGISTRY)
+
+
+def asked(gauge: Gauge, ask: Callable[[], float]) -> None:
+    """Let a gauge say what `ask` returns whenever somebody looks; NaN where that fails."""
+
+    def now() -> float:
+        try:
+            return ask()
+        except OSError:
+            return math.nan
+
+    gauge.set_function(now)
 
 
 def modality(value: str) -> str:

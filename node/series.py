@@ -76,6 +76,11 @@ class Tracker:
                     series.due_at = self._clock()
         self._wake.set()
 
+    def open_series(self) -> int:
+        """Count the series that are gathered or being registered."""
+        with self._lock:
+            return len(self._open) + len(self._under_way)
+
     def gathered(self) -> frozenset[str]:
         """Return the SOP Instance UIDs of what lies in the spool and is not in the database yet."""
         with self._lock:

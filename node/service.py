@@ -10,7 +10,7 @@ import structlog
 from db.deliveries import skip_destinations
 from db.records import Route, SeriesFacts
 from db.session import Database, migrate, open_migrated
-from node import site
+from node import metrics, site
 from node.auditing.admin import started
 from node.auditing.audit import APPLICATION_STOP, Trail
 from node.clock import utc_now
@@ -18,6 +18,7 @@ from node.delivery.destinations import remarks
 from node.delivery.dispatch import Dispatcher
 from node.delivery.forward import Forwarder
 from node.dicomweb.process import WebReceiver
+from node.health import Health
 from node.intake.commitment import Commitments
 from node.intake.intake import Arrival
 from node.intake.receive import Receiver
@@ -43,15 +44,16 @@ class Node:
         self._spool = spool
         self._database = database
         self._stop = threading.Event()
+        self._health = Health()
         trail = Trail(config.audit.file)
         modifier = Modifier(config.receive.ae_title, int(config.receive.maximum_inflated_bytes))
         # Whether a series is relabelled is decided with its verdict; until then nothing is.
         routes = [Route(destination.name, KEEP) for destination in config.forwarded]
         self._forwarders = [
-            Forwarder(destination, config.receive.ae_title, database, spool, modifier, trail)
+            Forwarder(destination, config.receive.ae_title, database, spool, modifier, trail, self._health)
             for destination in config.destinations
         ]
-        self._dispatcher = Dispatcher(config, database, routes, self._wake_forwarders)
+        self._dispatcher = Dispatcher(config, database, routes, self._wake_forwarders, self._health)
         self._tracker = Tracker(config.series, spool, database, self._late_routes, self._registered)
         self._commitments = Commitments(
             config.commitment, config.receive.ae_title, spool, database, self._tracker.gathered
@@ -69,6 +71,7 @@ class Node:
             config, self._arrived_by_web, self._tracker.released, self._tracker.recover
         )
         self._web = WebPage(config)
+        self._dicomweb.health = self._health
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -78,6 +81,7 @@ class Node:
         found = self._tracker.recover()
         if found:
             log.info("instances found in the spool", instances=found)
+        self._show()
         self._run("tracker", self._tracker.run)
         for number in range(self._config.classify.workers):
             self._run(f"dispatcher-{number}", self._dispatcher.run)
@@ -104,6 +108,14 @@ class Node:
         for thread in self._threads:
             thread.join(_STOP_TIMEOUT_S)
 
+    def _show(self) -> None:
+        """Let the metrics say what holds at the moment when somebody asks."""
+        metrics.VERSION.labels(VERSION).set(1)
+        metrics.WORKERS.set(self._config.classify.workers)
+        metrics.FLOOR_BYTES.set(int(self._config.spool.minimum_free))
+        metrics.asked(metrics.FREE_BYTES, self._spool.room.free_bytes)
+        metrics.asked(metrics.GATHERING, self._tracker.open_series)
+
     def _run(self, name: str, loop: Callable[[threading.Event], None]) -> None:
         thread = threading.Thread(target=loop, args=(self._stop,), name=name, daemon=True)
         thread.start()
@@ -117,7 +129,9 @@ class Node:
         self._wake_forwarders()  # late instances of a decided series are due at once
 
     def _arrived_by_web(self, arrival: Arrival) -> None:
-        self._spool.room.changed(arrival.stored.size_bytes)  # written by another process
+        stored, title = arrival.stored, arrival.calling_ae_title
+        self._spool.room.changed(stored.size_bytes)  # written by another process
+        metrics.received("dicomweb", title, stored.size_bytes, stored.duplicate)
         self._tracker.arrived(arrival)
 
     def _wake_forwarders(self) -> None:

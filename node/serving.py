@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import queue
 import signal
 import socket
 import ssl
@@ -28,6 +29,7 @@ log = structlog.get_logger()
 
 STOP: Final = "stop"
 _GRACE_S: Final = 10
+_ANSWER_S: Final = 5
 _RELOAD_S: Final = 5
 _KEEP_ALIVE_S: Final = 5
 _NICENESS: Final = 5
@@ -43,18 +45,36 @@ class Line:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._lock = threading.Lock()
+        self._asking = threading.Lock()
+        self._answers: queue.SimpleQueue[object] = queue.SimpleQueue()
 
     def tell(self, what: object) -> None:
         """Tell the node; raises OSError when it is gone, and then nothing must be acknowledged."""
         with self._lock:
             self._connection.send(what)
 
+    def ask(self, what: object) -> object:
+        """Tell the node and return what it answers; raises OSError (TimeoutError) where it does not.
+
+        Of use only while somebody waits for the node's end by `stopped`, who hears the answers.
+        """
+        with self._asking:
+            while not self._answers.empty():
+                self._answers.get()  # it came too late for whoever asked
+            self.tell(what)
+            try:
+                return self._answers.get(timeout=_ANSWER_S)
+            except queue.Empty:
+                raise TimeoutError("the node gave no answer in time") from None
+
     def stopped(self) -> bool:
         """Wait for the node to say that it stops; False where it went away without a word."""
         try:
-            return bool(self._connection.recv() == STOP)
+            while (said := self._connection.recv()) != STOP:
+                self._answers.put(said)
         except (EOFError, OSError):
             return False
+        return True
 
 
 class Server(uvicorn.Server):

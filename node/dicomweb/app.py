@@ -49,8 +49,9 @@ class Origin:
         released: Callable[[frozenset[SeriesKey]], None],
         trail: Trail,
         called: str,
+        refused: Callable[[int], None] = lambda status: None,  # noqa: ARG005 - named for who gives another
     ) -> None:
-        """`called` is the AE title of the node, for the audit trail."""
+        """`called` is the AE title of the node, for the audit trail; `refused` hears of each status."""
         self._settings = settings
         self._called = called
         self._trail = trail
@@ -58,6 +59,7 @@ class Origin:
         self._room = room
         self._store = store
         self._released = released
+        self._refused = refused
         self._turns = Turns(settings.maximum_requests, settings.maximum_requests_per_client)
 
     async def handle(self, request: Request, study: str | None) -> Response:
@@ -106,6 +108,9 @@ class Origin:
         finally:
             await run_in_threadpool(upload.close)
             self._released(frozenset(each.stored.key for each in upload.arrivals))
+            for result in upload.results:
+                if not result.stored:
+                    self._refused(result.status)
             note_transfer(
                 self._trail,
                 {"ae_title": client.ae_title, "address": _address(request)},

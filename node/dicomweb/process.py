@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import structlog
 
+from node import metrics
 from node.dicomweb import server
 from node.intake.intake import Arrival
 from node.listening import Listener
@@ -42,8 +43,10 @@ class WebReceiver(Listener):
         log.info("listening for DICOMweb", host=host, port=self.port, path=self._path)
 
     def heard(self, message: server.Told) -> None:
-        """Tell the node of an arrival, or of the end of a request."""
-        if isinstance(message, Arrival):
+        """Tell the node of an arrival, or of the end of a request, and count what was refused."""
+        if isinstance(message, int):
+            metrics.refused("dicomweb", message)
+        elif isinstance(message, Arrival):
             self._arrived(message)
         else:
             self._released(message)

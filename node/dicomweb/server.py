@@ -17,8 +17,9 @@ from node.storage.spool import SeriesKey, Spool
 
 _MEASURE_S: Final = 60
 
-Told = Arrival | frozenset[SeriesKey]
-"""What the node hears: an instance was stored, or a request that stored into these series ended."""
+Told = Arrival | frozenset[SeriesKey] | int
+"""What the node hears: an instance was stored, a request that stored into these series ended, or an instance
+was refused with a status."""
 
 
 def main(connection: Connection, listening: socket.socket, config: Config) -> None:
@@ -55,4 +56,5 @@ def _origin(config: Config, spool: Spool, line: Line) -> Origin:
         lambda: tempfile.TemporaryFile(dir=spool.folder),  # noqa: SIM115 - closed by the part
         lambda: spool.room.free_bytes() > int(config.spool.minimum_free),
     )
-    return Origin(config.dicomweb, room, store, released, Trail(config.audit.file), config.receive.ae_title)
+    trail, called = Trail(config.audit.file), config.receive.ae_title
+    return Origin(config.dicomweb, room, store, released, trail, called, line.tell)
