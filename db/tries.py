@@ -65,7 +65,10 @@ def sent(session: Session, series_id: int, offset: int, limit: int) -> tuple[Sen
         .limit(limit)
     ).all()
     tries = _tries(session, [row[0] for row in rows])
-    return tuple(Sent(*row[1:], tuple(tries[row[0]])) for row in rows)
+    return tuple(
+        Sent(uid, destination, policy, state, next_at, tuple(tries[delivery_id]))
+        for delivery_id, uid, destination, policy, state, next_at in rows
+    )
 
 
 def count_sent(session: Session, series_id: int) -> int:

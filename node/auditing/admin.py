@@ -24,4 +24,9 @@ def commanded(config: Config, command: str, **facts: Fact) -> None:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user without a name
         user = "unknown"
-    Trail(config.audit.file).note(RESTRICTED_FUNCTION, succeeded=True, command=command, user=user, **facts)
+    asked(Trail(config.audit.file), user, command, **facts)
+
+
+def asked(trail: Trail, user: str, command: str, **facts: Fact) -> None:
+    """Note what a user asked of the node, on the command line or on the page (PS3.15 A.5)."""
+    trail.note(RESTRICTED_FUNCTION, succeeded=True, command=command, user=user, **facts)

@@ -10,7 +10,7 @@ from typing import IO, Final
 from rich.table import Table
 
 from db.queries import SeriesRow
-from rules.explain import Received, explain
+from node.explained import explanation
 from rules.verdict import Span
 
 CSV_COLUMNS: Final = (
@@ -74,16 +74,6 @@ def explanations(rows: Iterable[SeriesRow]) -> Iterator[str]:
     """Yield one line a series: its number, what it is, and in one sentence why it is called so."""
     for row in rows:
         yield f"{row.series_id} {row.modality} {row.series_description}: {explanation(row)}"
-
-
-def explanation(row: SeriesRow) -> str:
-    """Say in one sentence why a series is called what it is called, or why it has no verdict."""
-    if row.decided_at is None:
-        return f"not decided yet, it is {row.state}."
-    if row.term is None and not row.spans:
-        return f"{row.reason or 'no verdict'}."
-    received = Received(row.incoming_body_part, row.study_description, row.series_description)
-    return explain(row, received)
 
 
 def as_json(rows: Iterable[SeriesRow], explained: bool = False) -> str:

@@ -11,13 +11,13 @@ from node.web import health
 from node.web.access import Viewer, unforged, viewer
 from node.web.context import Context
 from node.web.errors import add_handlers
-from node.web.pages import account, login
+from node.web.pages import account, login, series_page
 from node.web.rendering import FOLDER
 
 OPEN: Final[tuple[APIRouter, ...]] = (health.router, login.router, account.router)
 """Routers that decide themselves who may use them: each of their routes must say so."""
 
-PAGES: Final[tuple[APIRouter, ...]] = ()
+PAGES: Final[tuple[APIRouter, ...]] = (series_page.router,)
 """Routers of pages; all need a viewer, routes may ask for more. None of them is in the OpenAPI."""
 
 API: Final[tuple[APIRouter, ...]] = ()

@@ -23,7 +23,7 @@ _MINI: Final = (160, 10)
 _BAND: Final = 26
 _LABELS: Final = 112
 _PLOT: Final = 180
-_STRIP: Final = 190
+STRIP: Final = 190
 _AXIS: Final = 46
 _TOP: Final = 26
 _LINE: Final = 15
@@ -38,6 +38,7 @@ class Mark:
     region: str
     confidence: float
     name: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ def strip(scale: Scale, part: Part, layout: Layout, address: str, verdict: Seque
 
 def strip_width(part: Part, height: float) -> float:
     """Return how wide a strip of this height is: as wide as is true, but it must fit beside the band."""
-    return min(_STRIP, max(60.0, part.width * height / part.height))
+    return min(STRIP, max(60.0, part.width * height / part.height))
 
 
 def stretched(part: Part, scale: Scale) -> float:

@@ -13,7 +13,9 @@ from markupsafe import Markup
 
 from db.accounts import Role
 from node.version import VERSION
+from node.web import drawing
 from node.web.access import identity_of
+from node.web.pages import words
 from node.web.secrets import proof
 
 FOLDER: Final = Path(__file__).parent
@@ -47,6 +49,8 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["utc"] = utc
+    made.filters |= {"person": words.person, "study_day": words.study_day, "size": words.size}
+    made.filters |= {"age": words.age, "region_css": drawing.css, "mini_band": drawing.mini_band}
     made.globals["static"] = static
     made.globals["Role"] = Role
     return made

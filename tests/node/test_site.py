@@ -9,10 +9,10 @@ from db.results import record_outcome
 from db.series import register
 from db.session import Database
 from node import facts, site
-from node.cli import tables
 from node.cli.attempt import Trial, try_file
 from node.clock import utc_now
 from node.delivery.resend import resend
+from node.explained import explanation
 from node.relabelling.coercion import KEEP, WRITE
 from node.settings.config import Config
 from node.storage.spool import SeriesKey, Spool
@@ -56,7 +56,7 @@ def test_a_term_is_set(spool: Spool, database: Database) -> None:
     row = decided(spool, database, config(rule), series_description="Dental 0.5")
     assert (row.term, row.code_value, row.rule) == ("SKULL", "89546000", "site:dental")
     assert policies(row) == {"archive": WRITE, "research": WRITE}
-    assert "decided by the site rule 'dental'" in tables.explanation(row)
+    assert "decided by the site rule 'dental'" in explanation(row)
     assert row.spans[0].region == "head"
 
 
