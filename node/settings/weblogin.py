@@ -1,5 +1,6 @@
 """The keys `web.oidc` and `web.proxy.login` of the configuration: logging in by somebody else's word."""
 
+from collections.abc import Collection
 from typing import Annotated
 
 from pydantic import Field, SecretStr, model_validator
@@ -18,11 +19,25 @@ class ProxyLogin(Section):
     role: Role | None = None
 
 
+class Roles(Section):
+    """Values of a claim, by the role that they give."""
+
+    viewer: tuple[str, ...] = ()
+    operator: tuple[str, ...] = ()
+    admin: tuple[str, ...] = ()
+
+    def highest(self, values: Collection[str]) -> Role | None:
+        """Return the highest role that these values give; None where they give none."""
+        given = {Role.VIEWER: self.viewer, Role.OPERATOR: self.operator, Role.ADMIN: self.admin}
+        found = [role for role in Role if set(given[role]) & set(values)]
+        return found[-1] if found else None
+
+
 class OpenIdConnect(Section):
     """An OpenID provider (OpenID Connect Core 1.0, authorization code flow with PKCE).
 
-    `roles` maps values of the claim `role_claim` to roles; the highest counts. Who has none of them gets
-    `role`, or is not let in where that is null.
+    `roles` says which values of the claim `role_claim` give a role; the highest counts. Who has none of
+    them gets `role`, or is not let in where that is null.
     """
 
     issuer: Annotated[str, Field(pattern=r"^https?://\S+$")]
@@ -33,7 +48,7 @@ class OpenIdConnect(Section):
     scopes: tuple[str, ...] = ("openid", "profile")
     name_claim: str = "preferred_username"
     role_claim: str = "groups"
-    roles: dict[str, Role] = {}
+    roles: Roles = Roles()
     role: Role | None = None
 
     @model_validator(mode="after")
@@ -42,7 +57,7 @@ class OpenIdConnect(Section):
             raise ValueError("give client_secret or client_secret_file, one of both")
         if "openid" not in self.scopes:
             raise ValueError("scopes must hold openid")
-        if not self.roles and self.role is None:
+        if self.roles == Roles() and self.role is None:
             raise ValueError("nobody could log in: give roles, or a role for everybody")
         return self
 

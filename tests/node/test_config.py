@@ -2,6 +2,7 @@
 
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -62,9 +63,14 @@ def given(value: object, prefix: str = "") -> set[str]:
 
 def examples(text: str, before: str) -> list[object]:
     """Return the items of a list that stand commented out below a line, as the file would hold them."""
+    return list(example(text, before))
+
+
+def example(text: str, before: str) -> Any:
+    """Return what stands commented out below a line, as the file would hold it."""
     lines = text.split(before, 1)[1].splitlines()[1:]
     commented = [line.removeprefix("# ") for line in takewhile(lambda line: line.startswith("# "), lines)]
-    return list(yaml.safe_load("\n".join(commented)))
+    return yaml.safe_load("\n".join(commented))
 
 
 def test_the_shipped_file_is_complete_and_valid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,6 +82,8 @@ def test_the_shipped_file_is_complete_and_valid(tmp_path: Path, monkeypatch: pyt
     whole["destinations"] += examples(shipped.read_text(), "    tls: null")
     whole["dicomweb"]["clients"] = examples(shipped.read_text(), "  clients: []")
     whole["commitment"]["peers"] = examples(shipped.read_text(), "  peers: []")
+    whole["web"]["proxy"] |= example(shipped.read_text(), "    login: null") | {"addresses": ["10.0.0.1"]}
+    whole["web"] |= example(shipped.read_text(), "  oidc: null") | {"url": "https://bodytag.example"}
     nothing = {"destinations.when", "destinations.tls"}  # null in the first destination
     conditions = {f"destinations.when.{key}" for key in keys(When)}  # shown with the site's rules
     assert given(whole) - nothing - conditions == keys(Config) - conditions
@@ -91,7 +99,7 @@ def test_the_shipped_file_is_complete_and_valid(tmp_path: Path, monkeypatch: pyt
 def test_the_shipped_file_shows_the_defaults() -> None:
     """What node.yaml says is what the node does without it, but for callers, destinations and paths."""
     shipped = load(ROOT / "node.yaml")
-    for name in ("dicomweb", "commitment", "series", "classify", "rules", "relabel", "log"):
+    for name in ("dicomweb", "web", "commitment", "series", "classify", "rules", "relabel", "log"):
         assert getattr(shipped, name) == getattr(Config.standalone(), name), name
     bare = Config.standalone().receive.model_copy(update={"promiscuous": False})
     assert shipped.receive.model_copy(update={"callers": ()}) == bare
