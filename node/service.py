@@ -71,7 +71,7 @@ class Node:
             config, self._arrived_by_web, self._tracker.released, self._tracker.recover
         )
         self._web = WebPage(config)
-        self._dicomweb.health = self._health
+        self._dicomweb.health = self._web.health = self._health
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:

@@ -37,6 +37,7 @@ class Web(Listening):
     session_timeout_s: Seconds = 43200
     proxy: Proxy = Proxy()
     oidc: OpenIdConnect | None = None
+    metrics_hosts: tuple[Network, ...] = ()
     maximum_connections_per_address: Annotated[int, Field(ge=1)] = 64
     maximum_request_bytes: Annotated[ByteSize, Field(ge=1024)] = ByteSize(1024**2)
     request_timeout_s: Seconds = 600

@@ -7,14 +7,14 @@ from fastapi.responses import RedirectResponse
 from fastapi.staticfiles import StaticFiles
 
 from node.version import VERSION
-from node.web import health
+from node.web import health, metrics
 from node.web.access import Viewer, unforged, viewer
 from node.web.context import Context
 from node.web.errors import add_handlers
 from node.web.pages import account, login, series_page
 from node.web.rendering import FOLDER
 
-OPEN: Final[tuple[APIRouter, ...]] = (health.router, login.router, account.router)
+OPEN: Final[tuple[APIRouter, ...]] = (health.router, metrics.router, login.router, account.router)
 """Routers that decide themselves who may use them: each of their routes must say so."""
 
 PAGES: Final[tuple[APIRouter, ...]] = (series_page.router,)

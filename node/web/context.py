@@ -16,7 +16,10 @@ from node.web.attempts import Attempts
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """Made once for a process; `database` may be used from any thread, `clock` gives aware UTC times."""
+    """Made once for a process; `database` may be used from any thread, `clock` gives aware UTC times.
+
+    `ask_metrics` asks the node for what it counts, in Prometheus' text format; it raises OSError.
+    """
 
     config: Config
     database: Database
@@ -24,6 +27,7 @@ class Context:
     alerts: Alerts
     clock: Callable[[], datetime] = utc_now
     attempts: Attempts = field(default_factory=Attempts)
+    ask_metrics: Callable[[], bytes] = bytes
 
 
 def make_context(config: Config, database: Database, clock: Callable[[], datetime] = utc_now) -> Context:
