@@ -14,6 +14,7 @@ from model.preprocess import PREPROCESSINGS, SIZED, WHOLE
 SMALL: Final = "small_residual"
 PAPER: Final = "resnet50v2"
 LITE: Final = "efficientnet_lite0"
+MOBILE: Final = "mobilenet_v1"
 CHANCE: Final = 1
 """Seed of dropout. Given one, Keras keeps the generator's state beside the weights whatever its backend."""
 
@@ -25,6 +26,7 @@ class Definition:
     `network` is a name in NETWORKS; the input is (size, size, channels): grey, grey three times over,
     or grey and the size in mm (2 channels, preprocessing `sized`); the output is one logit per class,
     in the order of `classes`.
+    `parts` are the classes of a second head; its logits follow those of the first.
     `widths` and `blocks` (residual blocks a stage) concern the small residual network alone.
     `preprocessing` (model/preprocess.py) is what it was trained with; cards that do not name one mean
     the whole image.
@@ -38,6 +40,18 @@ class Definition:
     blocks: int = 2
     dropout: float = 0.2
     preprocessing: str = WHOLE
+    parts: tuple[str, ...] = ()
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The name of every output: the classes, then the parts as `part KEY`."""
+        return (*self.classes, *(f"part {key}" for key in self.parts))
+
+    @property
+    def heads(self) -> tuple[tuple[int, int], ...]:
+        """First and last-but-one output of each head."""
+        ends = (len(self.classes), len(self.outputs))
+        return ((0, ends[0]), ends) if self.parts else ((0, ends[0]),)
 
     def __post_init__(self) -> None:
         if self.network not in NETWORKS:
@@ -68,6 +82,7 @@ class Definition:
             blocks=int(plain["blocks"]),
             dropout=float(plain["dropout"]),
             preprocessing=str(plain.get("preprocessing", WHOLE)),
+            parts=tuple(str(key) for key in plain.get("parts", ())),
         )
 
 
@@ -75,13 +90,15 @@ def default(network: str, classes: tuple[str, ...]) -> Definition:
     """Return the definition of a network by name as the papers or the measurements have it."""
     if network == PAPER:
         return Definition(PAPER, classes, size=224, channels=3)
+    if network == MOBILE:
+        return Definition(MOBILE, classes, size=512, channels=3)
     if network == LITE:
         return Definition(LITE, classes, size=160)
     return Definition(network, classes)
 
 
 def build(definition: Definition) -> Any:
-    """Return the untrained keras.Model of a definition: float32 (n, size, size, channels) -> (n, classes)."""
+    """Return the untrained keras.Model of a definition: float32 (n, size, size, channels) -> (n, outputs)."""
     return NETWORKS[definition.network](definition)
 
 
@@ -107,7 +124,7 @@ def _small_residual(definition: Definition) -> Any:
             x = layers.ReLU()(layers.Add()([x, y]))  # (n, 64 >> stage, 64 >> stage, width)
     x = layers.GlobalAveragePooling2D()(x)  # (n, 192)
     x = layers.Dropout(definition.dropout, seed=CHANCE)(x)
-    logits = layers.Dense(len(definition.classes))(x)  # (n, classes)
+    logits = layers.Dense(len(definition.outputs))(x)  # (n, outputs)
     return keras.Model(image, logits, name=SMALL)
 
 
@@ -121,7 +138,7 @@ def _resnet50v2(definition: Definition) -> Any:
     image = keras.Input(shape)  # (n, 224, 224, 3)
     x = body(image)  # (n, 2048)
     x = layers.Dropout(definition.dropout, seed=CHANCE)(x)
-    logits = layers.Dense(len(definition.classes))(x)  # (n, classes)
+    logits = layers.Dense(len(definition.outputs))(x)  # (n, outputs)
     return keras.Model(image, logits, name=PAPER)
 
 
@@ -132,12 +149,26 @@ def _efficientnet_lite0(definition: Definition) -> Any:
 
     image = keras.Input((definition.size, definition.size, definition.channels))  # (n, 160, 160, 1)
     x = layers.Dropout(definition.dropout, seed=CHANCE)(efficientnet.features(image))  # (n, 1280)
-    logits = layers.Dense(len(definition.classes))(x)  # (n, classes)
+    logits = layers.Dense(len(definition.outputs))(x)  # (n, outputs)
     return keras.Model(image, logits, name=LITE)
+
+
+def _mobilenet_v1(definition: Definition) -> Any:
+    """The router of Pham et al. 2021 for radiographs, from scratch: 512 px, 3.2 million parameters."""
+    import keras
+    from keras import layers
+
+    shape = (definition.size, definition.size, definition.channels)
+    body = keras.applications.MobileNet(include_top=False, weights=None, input_shape=shape, pooling="avg")
+    image = keras.Input(shape)  # (n, 512, 512, 3)
+    x = layers.Dropout(definition.dropout, seed=CHANCE)(body(image))  # (n, 1024)
+    logits = layers.Dense(len(definition.outputs))(x)  # (n, outputs)
+    return keras.Model(image, logits, name=MOBILE)
 
 
 NETWORKS: Final[dict[str, Callable[[Definition], Any]]] = {
     SMALL: _small_residual,
     LITE: _efficientnet_lite0,
     PAPER: _resnet50v2,
+    MOBILE: _mobilenet_v1,
 }

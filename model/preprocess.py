@@ -9,7 +9,7 @@ A network's definition names the preprocessing that it was trained with. `whole`
 is. `body` first cuts it down to the body, so that a hand in a field of view made for a trunk fills the
 square as well, and neither air nor a viewer's grey bands enter mean and std. `physical` keeps the
 scale: a square of fixed size in mm round the body's centre. `sized` is `body` with a second channel
-that says how large the square is in mm.
+that says how large the square is in mm. `radiograph` is `body` with evened tones (model/tone.py).
 """
 
 from typing import Final
@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from model.tone import evened
+
 CLIP_STD: Final = 4.0
 SCALE_STD: Final = 2.0
 
@@ -26,7 +28,8 @@ WHOLE: Final = "whole"
 BODY: Final = "body"
 PHYSICAL: Final = "physical"
 SIZED: Final = "sized"
-PREPROCESSINGS: Final = (WHOLE, BODY, PHYSICAL, SIZED)
+RADIOGRAPH: Final = "radiograph"
+PREPROCESSINGS: Final = (WHOLE, BODY, PHYSICAL, SIZED, RADIOGRAPH)
 
 FIELD_MM: Final = 400.0
 """Side of the square that `physical` shows: the trunk of most adults."""
@@ -70,7 +73,7 @@ def network_input(
         if preprocessing == PHYSICAL and known:
             return _at_scale(values, valid, ((top + bottom) / 2, (left + right) / 2), size, known)
         values, valid = values[top:bottom, left:right], valid[top:bottom, left:right]
-    grey = normalise(values, valid)
+    grey = evened(values, valid) if preprocessing == RADIOGRAPH else normalise(values, valid)
     square = _into_square(grey, size, aspect, float(grey.min()))
     if preprocessing != SIZED:
         return square[:, :, np.newaxis]

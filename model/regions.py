@@ -63,7 +63,9 @@ UNKNOWN: Final = "unknown"
 
 MR_CLASSES: Final[tuple[str, ...]] = (*(region.key for region in REGIONS), ABDOMEN_CHEST)
 CT_CLASSES: Final[tuple[str, ...]] = tuple(key for key in MR_CLASSES if key != BREAST.key)
-CLASSES: Final[dict[str, tuple[str, ...]]] = {"CT": CT_CLASSES, "MR": MR_CLASSES}
+XR_CLASSES: Final = ("abdomen", "adult_chest", "pediatric_chest", "spine", "others")
+"""The groups of radiographs (Pham et al. 2021); radiographs.py has the finer parts."""
+CLASSES: Final[dict[str, tuple[str, ...]]] = {"CT": CT_CLASSES, "MR": MR_CLASSES, "XR": XR_CLASSES}
 
 BODY_CHAIN: Final[tuple[str, ...]] = (
     "head", "neck", "chest", "abdomen", "pelvis", "thigh", "knee", "calf", "foot",

@@ -6,7 +6,7 @@ unseen but for the temperature.
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -90,7 +90,11 @@ def progress(run: Run, step: int, seconds: float) -> float:
 
 
 def rate_at(run: Run, done: float) -> float:
-    """Return the learning rate: a short linear rise, then half a cosine down to a hundredth."""
+    """Return the learning rate: a short linear rise, then half a cosine down to a hundredth.
+
+    With restarts so many equal pieces of the run have each the whole of it.
+    """
+    done = min(done, 1.0 - 1e-9) * (run.restarts + 1) % 1.0 if run.restarts else done
     if done < RISE:
         return run.rate * (0.1 + 0.9 * done / RISE)
     return run.rate * (0.01 + 0.99 * 0.5 * (1.0 + float(np.cos(np.pi * (done - RISE) / (1.0 - RISE)))))
@@ -114,8 +118,8 @@ class Network:
         optimizer = keras.optimizers.AdamW(
             run.rate, weight_decay=run.decay, clipnorm=1.0, use_ema=run.ema > 0, ema_momentum=run.ema or 0.99
         )
-        losses: Any = _labelled_loss(self._paired, run.smoothing)
-        metrics: Any = [_labelled_share_right(self._paired)]
+        losses: Any = _labelled_loss(self._paired, run.smoothing, definition.heads)
+        metrics: Any = [_labelled_share_right(self._paired, len(definition.classes))]
         weights = None
         if run.position:
             losses = {position.CLASS_OUTPUT: losses, position.OUTPUT: position.distance_loss(self._paired)}
@@ -171,13 +175,13 @@ def started(path: Path, definition: Definition) -> Any:
     Regions that the weights do not know, as those of the other modality may be, begin untaught.
     """
     weights = load(path)
-    known = weights.definition.classes
-    if known == definition.classes:
+    known, wanted = weights.definition.outputs, definition.outputs
+    if known == wanted:
         return restore(path, replace(weights, definition=definition))
     model = build(definition)
     *body, kernel, bias = weights.arrays
     new_kernel, new_bias = (np.array(array) for array in model.get_weights()[-2:])
-    for place, region in enumerate(definition.classes):
+    for place, region in enumerate(wanted):
         if region in known:
             new_kernel[:, place] = kernel[:, known.index(region)]
             new_bias[place] = bias[known.index(region)]
@@ -203,24 +207,35 @@ def freeze_stages(layers: Iterable[Any], stages: int) -> None:
             layer.trainable = False
 
 
-def _labelled_loss(paired: int, smoothing: float) -> Callable[[Any, Any], Any]:
-    """Return the categorical cross-entropy of all rows but the first `paired`."""
+def _labelled_loss(
+    paired: int, smoothing: float, heads: Sequence[tuple[int, int]]
+) -> Callable[[Any, Any], Any]:
+    """Return the categorical cross-entropy of all rows but the first `paired`, summed over the heads.
+
+    A head whose targets of a row are all zero is not taught by that row.
+    """
     import keras
+    from keras import ops
+
+    def head(targets: Any, logits: Any) -> Any:
+        found = keras.losses.categorical_crossentropy(
+            targets, logits, from_logits=True, label_smoothing=smoothing
+        )
+        return found if len(heads) == 1 else found * ops.sum(targets, axis=-1)
 
     def cross_entropy(targets: Any, logits: Any) -> Any:
-        return keras.losses.categorical_crossentropy(
-            targets[paired:], logits[paired:], from_logits=True, label_smoothing=smoothing
-        )
+        return sum(head(targets[paired:, a:b], logits[paired:, a:b]) for a, b in heads)
 
     return cross_entropy
 
 
-def _labelled_share_right(paired: int) -> Callable[[Any, Any], Any]:
+def _labelled_share_right(paired: int, classes: int) -> Callable[[Any, Any], Any]:
+    """Return the share of labelled rows whose first head is right."""
     from keras import ops
 
     def right(targets: Any, logits: Any) -> Any:
-        same = ops.argmax(targets[paired:], axis=-1) == ops.argmax(logits[paired:], axis=-1)
-        return ops.cast(same, "float32")
+        said, true = logits[paired:, :classes], targets[paired:, :classes]
+        return ops.cast(ops.argmax(true, axis=-1) == ops.argmax(said, axis=-1), "float32")
 
     right.__name__ = ACCURACY
     return right

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from model.networks import Definition
-from model.training import split
+from model.training import radiographs, split
 from model.training.bodies import FILES
 from model.training.data import read_manifest, true_subject, usable
 from model.training.fit import State
 from model.training.folder import Series
-from model.training.run import Run
+from model.training.run import XR, Run
 from model.training.sampler import REAL, SYNTHETIC
 from model.weights_file import load
 
@@ -38,7 +38,7 @@ def made_of(run: Run, definition: Definition, series: Sequence[Series]) -> dict[
         "config": plain,
         "network": definition.as_json(),
         "data": data_digest(run, series),
-        "split": _digest([split.SPLIT_FILE.read_bytes()]) if run.data else None,
+        "split": _digest([split.SPLIT_FILE.read_bytes()]) if run.data and run.modality != XR else None,
         "initial": None if run.start is None else load(run.start).digest,
     }
 
@@ -137,7 +137,10 @@ def _files(run: Run) -> Iterable[tuple[Path, str]]:
     if run.data is None:
         return
     names: set[str] = set()
-    if run.images != SYNTHETIC:
+    if run.modality == XR:
+        rows_of_films = radiographs.read(run.data) if run.images != SYNTHETIC else ()
+        names |= {radiographs.MANIFEST, *(r.file for r in radiographs.training(rows_of_films, run.without))}
+    elif run.images != SYNTHETIC:
         train = split.read().train
         for modality in ("CT", "MR") if run.modality == "MR" else ("CT",):
             names.add(f"{modality.lower()}.csv")

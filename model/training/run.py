@@ -23,7 +23,8 @@ from pydantic import (
 from model.classify import SHIPPED as SHIPPED_WEIGHTS
 from model.efficientnet import STAGES
 from model.networks import LITE, NETWORKS, Definition, default
-from model.preprocess import BODY, PREPROCESSINGS, SIZED
+from model.preprocess import BODY, PREPROCESSINGS, RADIOGRAPH, SIZED
+from model.radiographs import PART_KEYS
 from model.regions import CLASSES
 from model.training.bodies import FILES
 from model.training.data import DATA
@@ -33,6 +34,7 @@ from model.weights_file import load as load_weights
 NONE: Final = "none"
 IMAGENET: Final = "imagenet"
 SHIPPED: Final = "shipped"
+XR: Final = "XR"
 OUT: Final = Path("runs")
 LABELS: Final = "labels.csv"
 
@@ -94,10 +96,13 @@ class Run(_Section):
     sagittal and coronal images, of MR alone. `ema` is the momentum
     with which the weights are averaged, `position` the weight of the auxiliary output
     (model/training/position.py); 0 turns either off. `data` null trains on `folders` alone.
-    `suppliers` processes make the batches, each with the data in memory.
+    `suppliers` processes make the batches, each with the data in memory. `restarts` is how often the rate
+    begins anew (Loshchilov and Hutter 2017), as the paper on radiographs has it.
+
+    For radiographs (XR) `folders`, `omitted` and `position` have no meaning yet.
     """
 
-    modality: Literal["CT", "MR"]
+    modality: Literal["CT", "MR", "XR"]
     network: Network | None = None
     size: Annotated[int, Field(ge=32, le=1024)] | None = None
     preprocessing: Preprocessing | None = None
@@ -114,6 +119,7 @@ class Run(_Section):
     minutes: Positive | None = None
     batch: Annotated[int, Field(ge=1)] = 64
     rate: Positive = 2e-3
+    restarts: Annotated[int, Field(ge=0)] = 0
     decay: Weight = 5e-2
     smoothing: Share = 0.05
     ema: Share = 0.0
@@ -140,6 +146,8 @@ class Run(_Section):
             raise ValueError(f"omitted: {region} is no region of the {self.modality} network")
         if self.upright and self.modality != "MR":
             raise ValueError("upright: the MR network alone sees sagittal and coronal images")
+        if self.modality == XR and (self.folders or self.omitted or self.position or self.data is None):
+            raise ValueError("modality: radiographs are trained on `data` alone, without folders or position")
         if self.data is None and not self.folders:
             raise ValueError("data: without data and folders there is nothing to train on")
         return self
@@ -160,14 +168,16 @@ class Run(_Section):
         """Return the network that is trained; raises WeightsError or RunError over its first weights."""
         if self.start is None:
             known = default(self.network or LITE, CLASSES[self.modality])
-            made = self.preprocessing or BODY
+            made = self.preprocessing or (RADIOGRAPH if self.modality == XR else BODY)
         else:
             known = self._started(self.start)
             made = self.preprocessing or known.preprocessing
         if self.frozen_stages and known.network != LITE:
             raise RunError(f"frozen_stages: {known.network} has none; {LITE} has {len(STAGES)}")
         channels = 2 if made == SIZED else known.channels
-        return replace(known, size=self.size or known.size, channels=channels, preprocessing=made)
+        parts = PART_KEYS if self.modality == XR else ()
+        size = self.size or known.size
+        return replace(known, size=size, channels=channels, preprocessing=made, parts=parts)
 
     def _started(self, path: Path) -> Definition:
         weights = load_weights(path)

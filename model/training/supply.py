@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.networks import Definition
-from model.training import folder, split
+from model.training import folder, projections, radiographs, split
+from model.training import radiograph_sampler as films
 from model.training.data import samples
 from model.training.position import Pairs, pairs_in
 from model.training.run import Run, RunError
-from model.training.sampler import Pool, Sampler, grouped, make_pool
+from model.training.sampler import REAL, SYNTHETIC, Pool, Sampler, grouped, make_pool
 
 AHEAD: Final = 6
 """Batches that each process makes in advance."""
@@ -62,8 +63,10 @@ class Material:
     pairs: Pairs | None
 
 
-def gather(order: Order) -> Material:
+def gather(order: Order) -> Material | films.Pool:
     """Load the data of an order. Raises RunError where nothing is left of it."""
+    if order.run.modality == radiographs.MODALITY:
+        return _films(order.run)
     run, classes = order.run, order.definition.classes
     stacks = [folder.load(series) for series in order.series if series.labelled or run.position]
     extra = samples(stacks, classes)
@@ -79,9 +82,27 @@ def gather(order: Order) -> Material:
     return Material(pool, pairs)
 
 
-def batch_at(material: Material, order: Order, step: int) -> Batch:
+def _films(run: Run) -> films.Pool:
+    """Load the radiographs of a run, and the projections of the anatomies that train with them."""
+    if run.data is None:
+        raise RunError("data: there are no radiographs without it")
+    rows = radiographs.training(radiographs.read(run.data), run.without) if run.images != SYNTHETIC else ()
+    drawn = projections.samples(run.data, run.bodies) if run.images != REAL else ()
+    pool = films.make_pool(run.data, rows, drawn)
+    if not pool.samples:
+        raise RunError("there is no radiograph to train on")
+    return pool
+
+
+def batch_at(material: Material | films.Pool, order: Order, step: int) -> Batch:
     """Make the batch of one step."""
     run, definition = order.run, order.definition
+    if isinstance(material, films.Pool):
+        made = films.Sampler(material, definition.size, (run.seed, step), definition.preprocessing)
+        images, targets = made.batch(run.batch)
+        if definition.channels == 3:
+            images = np.repeat(images, 3, axis=3)
+        return Batch(images, targets, np.zeros((run.batch, 2), np.float32), 0)
     sampler = Sampler(material.pool, definition.size, (run.seed, step), definition.preprocessing)
     images, targets = sampler.batch(run.batch)
     heights = np.zeros((run.batch, 2), np.float32)

@@ -18,13 +18,13 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from model.training import checkpoint, folder, split, watch
+from model.training import checkpoint, folder, radiographs, split, watch
 from model.training.checkpoint import Checkpoint
 from model.training.data import read_manifest
 from model.training.fit import Network, State, Stopped, fit, progress
 from model.training.folder import Series
 from model.training.record import leg, made_of, record
-from model.training.run import Run, RunError
+from model.training.run import XR, Run, RunError
 from model.training.split import Split
 from model.training.supply import Order, Supply
 from model.weights_file import save
@@ -189,8 +189,11 @@ def _check_sources(run: Run) -> None:
     """Raise RunError where a source is left out that there is not."""
     if run.data is None or not run.without:
         return
-    modalities = ("CT", "MR") if run.modality == "MR" else ("CT",)
-    known = {row.source for modality in modalities for row in read_manifest(run.data, modality)}
+    if run.modality == XR:
+        known = {row.source for row in radiographs.read(run.data)}
+    else:
+        modalities = ("CT", "MR") if run.modality == "MR" else ("CT",)
+        known = {row.source for modality in modalities for row in read_manifest(run.data, modality)}
     for name in run.without:
         if name not in known:
             raise RunError(f"without: there is no source '{name}'; there are {', '.join(sorted(known))}")

@@ -1,0 +1,169 @@
+"""Digitally reconstructed radiographs: the whole-body anatomies projected as a film would show their parts.
+
+Attenuation is summed along parallel rays, from the front, from the side or, for limbs, from anywhere. So
+parts and views that the sources lack are seen at least in outline: raw tones of a whole spine, lateral
+spines, forearms. All bodies are adults.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from model.radiographs import ADULT_CHEST, groups_of
+from model.training.bodies import FILES, LEFT_ARM, LEFT_LEG, RIGHT_ARM, RIGHT_LEG, TISSUES, TRUNK
+from model.training.radiograph_sampler import Sample
+
+VIEWS: Final = 4
+"""Projections of each part of each body."""
+LONG_MM: Final = 300.0
+"""Of films longer than this every other slice is used."""
+SEED: Final = 20_210_907
+SOFT, FAT, SPONGY, CORTICAL = 1.0, 0.86, 1.55, 3.0
+ATTENUATION: Final[NDArray[np.float32]] = np.full(TISSUES, SOFT, np.float32)
+"""Attenuation of each tissue (classes.csv) at about 70 kV, water 1."""
+for _tissue, _value in {0: 0.0, 2: FAT, 4: CORTICAL, 5: SPONGY, 6: 0.95, 7: 1.1, 8: 0.28, 9: 0.0, 24: 0.95,
+                        26: 4.0}.items():  # fmt: skip
+    ATTENUATION[_tissue] = _value
+
+EVERYTHING: Final = (TRUNK, RIGHT_ARM, LEFT_ARM, RIGHT_LEG, LEFT_LEG)
+FRONT: Final = ((0.0, 8.0), (180.0, 8.0))
+SIDE: Final = ((90.0, 8.0), (-90.0, 8.0))
+ROUND: Final = ((0.0, 30.0), (90.0, 30.0), (180.0, 30.0), (-90.0, 30.0))
+
+
+@dataclass(frozen=True)
+class Film:
+    """How a part is taken: heights in mm, the parts of the body in the way, the views, the width in mm.
+
+    `views` are mean and spread of the angle about the body's axis, in degrees. A width of 0 takes all.
+    """
+
+    part: str
+    bottom_mm: float
+    top_mm: float
+    shown: tuple[int, ...]
+    views: tuple[tuple[float, float], ...]
+    width_mm: float = 0.0
+
+
+def samples(data: Path, bodies: Iterable[str]) -> tuple[Sample, ...]:
+    """Return VIEWS samples of each part of each body; always the same ones."""
+    marks = json.loads((data / "anatomy" / "landmarks.json").read_text(encoding="utf-8"))
+    rng = np.random.default_rng(SEED)
+    found = []
+    for name in bodies:
+        with np.load(data / "anatomy" / FILES[name], allow_pickle=False) as arrays:
+            tissue, part = arrays["tissue"], arrays["part"]
+            spacing_mm = float(arrays["spacing_zyx_mm"][0])
+        for film in films(marks[name]):
+            for _ in range(VIEWS):
+                pixels = projected(tissue, part, spacing_mm, film, rng)
+                found.append(Sample(pixels, _group(film.part), film.part, "", f"anatomy:{name}", drawn=True))
+    return tuple(found)
+
+
+def _group(part: str) -> str:
+    return ADULT_CHEST if part == "chest" else groups_of(part)[0]
+
+
+def films(marks: Mapping[str, Any]) -> tuple[Film, ...]:
+    """Return the films of one body, by its landmarks in mm."""
+    z = marks["z_mm"]
+    sacrum, top = z["S2_S3_est"], z["vertex"]
+    t1 = z.get("T1_bottom", z.get("T1_bottom_est"))
+    trunk = (TRUNK,)
+    found = [
+        Film("skull", z["chin_mandible_bottom"] - 30, top + 15, trunk, FRONT + SIDE),
+        Film("cspine", z["C7_T1"] - 40, z["odontoid_tip"] + 40, trunk, FRONT + SIDE, 190),
+        Film("tspine", z["T12_bottom"] - 30, t1 + 50, trunk, FRONT + SIDE, 260),
+        Film("tlspine", sacrum - 10, t1 + 50, trunk, FRONT + SIDE, 260),
+        Film("lspine", sacrum - 30, z["T12_bottom"] + 50, trunk, FRONT + SIDE, 230),
+        Film("spine", sacrum - 60, z["odontoid_tip"] + 60, trunk, FRONT + FRONT + SIDE, 300),
+        Film("chest", z["lung_base"] - 50, z["lung_apex"] + 60, EVERYTHING, FRONT),
+        Film("chest", z["lung_base"] - 50, z["lung_apex"] + 60, trunk, SIDE),
+        Film("abdomen", z["pubis_ischium_bottom"] - 10, z["lung_base"] + 50, trunk, FRONT, 420),
+        Film("abdomen", z["pubis_ischium_bottom"] - 10, z["lung_base"] + 50, trunk, FRONT, 420),
+        Film("pelvis", z["pubis_ischium_bottom"] - 70, z["iliac_crest_top"] + 30,
+             (TRUNK, RIGHT_LEG, LEFT_LEG), FRONT, 460),
+    ]  # fmt: skip
+    for side, leg, arm in (("right", RIGHT_LEG, RIGHT_ARM), ("left", LEFT_LEG, LEFT_ARM)):
+        found += [*_leg(z, side, leg), *_arm(marks["limbs"], side, arm)]
+    return tuple(found)
+
+
+def _leg(z: Mapping[str, float], side: str, leg: int) -> Iterable[Film]:
+    knee, ankle, shown = z[f"femur_bottom_{side}"], z[f"tibia_bottom_{side}"], (leg,)
+    yield Film("thigh", knee - 40, z[f"femur_top_{side}"] + 10, shown, ROUND)
+    yield Film("knee", knee - 130, knee + 130, shown, ROUND)
+    yield Film("calf", ankle - 50, knee + 60, shown, ROUND)
+    yield Film("ankle", z["body_bottom"] - 10, ankle + 120, shown, ROUND)
+
+
+def _arm(limbs: Mapping[str, Any], side: str, arm: int) -> Iterable[Film]:
+    humerus, hand = limbs[f"humerus_{side}"], limbs[f"hand_{side}"]
+    shoulder, elbow = humerus["proximal_end"][0], humerus["distal_end"][0]
+    wrist, shown = hand["wrist"][0], (arm,)
+    yield Film("arm", elbow - 50, shoulder + 40, shown, ROUND)
+    yield Film("elbow", elbow - 110, elbow + 100, shown, ROUND)
+    yield Film("forearm", wrist - 40, elbow + 40, shown, ROUND)
+    yield Film("wrist", wrist - 80, wrist + 100, shown, ROUND)
+    yield Film("hand", hand["finger_tip_bone"][0] - 10, wrist + 40, shown, ROUND)
+
+
+def projected(
+    tissue: NDArray[np.uint8],
+    part: NDArray[np.uint8],
+    spacing_mm: float,
+    film: Film,
+    rng: np.random.Generator,
+) -> NDArray[np.uint8]:
+    """Return one film, uint8 (rows, columns), head up, of arrays (z from the feet, y, x)."""
+    play = rng.normal(0.0, 12.0, 2)
+    bottom = max(0, int((film.bottom_mm + play[0]) / spacing_mm))
+    top = min(len(tissue), max(bottom + 8, int((film.top_mm + play[1]) / spacing_mm)))
+    step = 1 + int(film.top_mm - film.bottom_mm > LONG_MM)
+    heights = slice(bottom, top, step)
+    shown = np.isin(np.arange(256), film.shown)[part[heights]]
+    table = ATTENUATION.copy()
+    table[[4, 5]] *= rng.uniform(0.8, 1.3)  # bone of other density
+    table[2] *= rng.uniform(0.9, 1.05)
+    block = table[tissue[heights]] * shown
+    rows, columns = (np.flatnonzero(shown.any(axis=axes)) for axes in ((0, 2), (0, 1)))
+    block = block[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    mean, spread = film.views[int(rng.integers(len(film.views)))]
+    image = _along(block, mean + float(rng.normal(0.0, spread)))[::-1].repeat(step, axis=0)
+    if film.width_mm:
+        image = _narrowed(image, film.width_mm * float(rng.uniform(0.8, 1.25)) / spacing_mm, film.part)
+    seen = image[image > 0.02 * image.max()]
+    low, high = (float(np.quantile(seen, q)) for q in (0.02, rng.uniform(0.985, 1.0)))
+    low *= float(rng.uniform(0.0, 0.8))
+    grey = np.clip((image - low) / max(1e-6, high - low), 0.0, 1.0) ** float(rng.uniform(0.6, 1.4))
+    return np.ascontiguousarray((255 * grey).astype(np.uint8))
+
+
+def _along(block: NDArray[np.float32], degrees: float) -> NDArray[np.float32]:
+    """Sum a block (z, y, x) along y after turning it about z."""
+    _, depth, width = block.shape
+    matrix = cv2.getRotationMatrix2D((width / 2, depth / 2), degrees, 1.0)
+    size = int(np.ceil(np.hypot(depth, width)))
+    matrix[:, 2] += (size - width) / 2, (size - depth) / 2
+    sums = np.stack([cv2.warpAffine(plane, matrix, (size, size)).sum(axis=0) for plane in block])
+    filled = np.flatnonzero(sums.any(axis=0))
+    return np.asarray(sums[:, filled[0] : filled[-1] + 1], np.float32)
+
+
+def _narrowed(image: NDArray[np.float32], width: float, part: str) -> NDArray[np.float32]:
+    """Collimate to `width` pixels round the brightest column, where the spine is, or round the middle."""
+    columns = image.shape[1]
+    if width >= columns:
+        return image
+    smooth = cv2.blur(image.mean(axis=0)[None], (9, 1))[0]
+    middle = columns / 2 if part in ("abdomen", "pelvis") else float(np.argmax(smooth))
+    first = int(np.clip(middle - width / 2, 0, columns - width))
+    return image[:, first : first + int(width)]
