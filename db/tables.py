@@ -51,8 +51,9 @@ class Series(Base):
     """A registered series: what its headers say, where it stands, and its decision once there is one.
 
     `files` counts its files in the spool, `registered` all that ever came. `reason` says why there is no
-    verdict, `failure` why the deliveries failed. `disagrees` is None where there is no incoming value or no term to compare, and
-    where the value is only vague (rules/terms.py). `review`: the verdict has no term, or a remark.
+    verdict, `failure` why the deliveries failed. `disagrees` is None where there is no incoming value or no
+    term to compare, and where the value is only vague (rules/terms.py). `review`: the verdict has no term,
+    or a remark.
     """
 
     __tablename__ = "series"
@@ -331,3 +332,19 @@ class TokenRow(Base):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class NoticeRow(Base):
+    """A trouble as one way of telling admins sees it; the fields are those of db.notices.Notice."""
+
+    __tablename__ = "notices"
+
+    way: Mapped[str] = mapped_column(CleanText, primary_key=True)
+    kind: Mapped[str] = mapped_column(CleanText, primary_key=True)
+    subject: Mapped[str] = mapped_column(CleanText, primary_key=True)
+    sentence: Mapped[str] = mapped_column(CleanText)
+    measure: Mapped[int]
+    since: Mapped[datetime] = mapped_column(UtcDateTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    told_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    told_measure: Mapped[int]
