@@ -29,7 +29,7 @@ from node.settings.config import Config
 from node.storage.retention import Keeper
 from node.storage.spool import Spool
 from node.version import VERSION
-from node.web.process import WebPage
+from node.web.process import WebPage, first_login
 
 log = structlog.get_logger()
 
@@ -160,6 +160,7 @@ def serve(config: Config) -> None:
             log.warning(remark)
         node = Node(config, spool, database)
         node.start()
+        first_login(config, database, trail)
         log.info("bodytag runs", version=VERSION, destinations=[each.name for each in config.forwarded])
         started(trail, config)
         ended.wait()

@@ -20,6 +20,7 @@ from node.cli import evaluate as cli_evaluate
 from node.cli import peers as cli_peers
 from node.cli import results as cli_results
 from node.cli import training as cli_training
+from node.cli import users as cli_users
 from node.cli.attempt import try_file
 from node.cli.options import ConfigOption, JsonOption, sentences
 from node.delivery import destinations
@@ -49,6 +50,7 @@ app.command()(cli_destinations.pause)
 app.command()(cli_destinations.resume)
 app.command()(cli_training.train)
 app.command()(cli_evaluate.evaluate)
+app.add_typer(cli_users.user, name="user")
 
 _FLUSH_TIMEOUT_S: Final = 10.0
 

@@ -2,10 +2,13 @@
 
 import structlog
 
+from db.session import Database
 from node import metrics
+from node.auditing.audit import Trail
 from node.listening import Listener
 from node.settings.config import Config
 from node.web import server
+from node.web.users import FIRST, UserError, Users
 
 log = structlog.get_logger()
 
@@ -25,3 +28,18 @@ class WebPage(Listener):
         super().listen()
         scheme = "http" if self.settings.certificate is None else "https"
         log.info("the page is there", url=f"{scheme}://{self.settings.host}:{self.port}/")
+
+
+def first_login(config: Config, database: Database, trail: Trail) -> None:
+    """Where nobody manages users yet, add an admin and print the password, once, and not into the log."""
+    if not (config.web.enabled and config.web.passwords):
+        return
+    try:
+        password = Users(database, trail, "bodytag serve").first_admin()
+    except UserError as error:
+        log.warning("the page has no admin: bodytag user role NAME admin makes one", reason=str(error))
+        return
+    if password is not None:
+        print(
+            f"The page has no admin yet. Log in as '{FIRST}', once, with the password {password}", flush=True
+        )
