@@ -1,5 +1,6 @@
 """Questions of the page, the command line and the metrics: series, images and counts, for reading only."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
@@ -12,6 +13,8 @@ from db.records import FrameResult
 from db.rows import DeliverySummary, InstanceSummary, delivery_summaries, instance_summaries, spans
 from db.states import STORED
 from db.tables import Delivery, Instance, Series, SpanRow
+from db.words import SERIES_TEXT, Number, matches, words
+from model.regions import UNKNOWN
 from rules.verdict import Span
 
 
@@ -20,8 +23,11 @@ class Filters:
     """What to look for; None asks for nothing, and all that is set must hold.
 
     `patient` is a Patient ID or name, matched as DICOM does: exactly, or with the wild cards * and ? in any
-    case. `region` is a key: some span has it. Study dates are inclusive; `received_from` is inclusive,
-    `received_to` is not. `disagreement` compares the incoming Body Part Examined with the verdict's term.
+    case. `text` are beginnings of words (db/words.py). `region` is a key: some span has it; `term` is
+    the verdict's, or `unknown` for a verdict without one; `source` the AE title that sent it. Study dates are
+    inclusive; `received_from` is inclusive, `received_to` is not. `disagreement` compares the incoming Body
+    Part Examined with the verdict's term. `review_below` finds what a person should look at: no term, a
+    remark, or a confidence below this.
     """
 
     patient: str | None = None
@@ -36,6 +42,10 @@ class Filters:
     received_to: datetime | None = None
     disagreement: bool | None = None
     limit: int | None = None
+    text: str | None = None
+    term: str | None = None
+    source: str | None = None
+    review_below: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,7 @@ class SeriesRow:
     code_value: str | None
     code_meaning: str | None
     paired: bool
+    radiograph_group: str | None
     confidence: float | None
     rule: str | None
     flags: tuple[str, ...]
@@ -171,16 +182,24 @@ def pending_by_destination(session: Session) -> dict[str, int]:
 
 def matching(filters: Filters) -> Select[int]:
     """Ask for the numbers of the matching series, the latest first."""
-    wanted = select(Series.id).where(*_conditions(filters)).order_by(Series.id.desc())
+    wanted = select(Series.id).where(*conditions(filters)).order_by(Series.id.desc())
     return wanted if filters.limit is None else wanted.limit(filters.limit)
 
 
-def _conditions(filters: Filters) -> Iterator[ColumnElement[bool]]:
+def conditions(filters: Filters) -> Iterator[ColumnElement[bool]]:
     """Give one condition for each filter that is set."""
     if filters.patient is not None:
         yield _like(Series.patient_id, filters.patient) | _like(Series.patient_name, filters.patient)
+        yield from _beginning(filters.patient)
     if filters.region is not None:
         yield Series.id.in_(select(SpanRow.series_id).where(SpanRow.region == filters.region))
+    if filters.text is not None:
+        yield _has_words(filters.text)
+    if filters.term is not None:
+        unknown = Series.term.is_(None) & Series.rule.is_not(None)
+        yield unknown if filters.term == UNKNOWN else Series.term == filters.term
+    if filters.review_below is not None:
+        yield Series.review | (Series.confidence < filters.review_below)
     if filters.date_from is not None:
         yield Series.study_date >= f"{filters.date_from:%Y%m%d}"
     if filters.date_to is not None:
@@ -193,10 +212,22 @@ def _conditions(filters: Filters) -> Iterator[ColumnElement[bool]]:
         Series.study_instance_uid: filters.study,
         Series.series_instance_uid: filters.series,
         Series.modality: filters.modality,
+        Series.calling_ae_title: filters.source,
         Series.state: filters.state,
         Series.disagrees: filters.disagreement,
     }
     yield from (column == value for column, value in equal.items() if value is not None)
+
+
+def _has_words(search: str) -> ColumnElement[bool]:
+    return Series.id.in_(select(Number()).select_from(SERIES_TEXT).where(matches(search)))
+
+
+def _beginning(pattern: str) -> Iterator[ColumnElement[bool]]:
+    """Ask for the words before the first wild card, too: these are found by an index, a pattern is not."""
+    beginning = re.split(r"[*?]", pattern, maxsplit=1)[0]
+    if beginning != pattern and words(beginning):
+        yield _has_words(beginning)
 
 
 def _like(column: InstrumentedAttribute[str], pattern: str) -> ColumnElement[bool]:

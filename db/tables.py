@@ -53,7 +53,7 @@ class Series(Base):
     `files` counts its files in the spool, `registered` all that ever came. `reason` says why there is no
     verdict, `failure` why the deliveries failed. `disagrees` is None where there is no incoming value or no
     term to compare, and where the value is only vague (rules/terms.py). `review`: the verdict has no term,
-    or a remark.
+    or a remark. `radiograph_group` is one of model/radiographs.GROUPS, None for other images and in doubt.
     """
 
     __tablename__ = "series"
@@ -97,6 +97,7 @@ class Series(Base):
     code_value: Mapped[str | None] = mapped_column(CleanText)
     code_meaning: Mapped[str | None] = mapped_column(CleanText)
     paired: Mapped[bool]
+    radiograph_group: Mapped[str | None] = mapped_column(CleanText)
     confidence: Mapped[float | None] = mapped_column(Double)
     rule: Mapped[str | None] = mapped_column(CleanText)
     flags: Mapped[list[str]] = mapped_column(JSON)

@@ -19,6 +19,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.operators import OperatorType
 
 from db.columns import clean
 from db.tables import Series, SpanRow
@@ -68,6 +69,11 @@ class _Match(FunctionElement[bool]):
     type = Boolean()
     inherit_cache = True
     name = "series_text_match"
+
+    def self_group(self, against: OperatorType | None = None) -> "_Match":
+        """Stay as it is: SQLite's MATCH is no value that could be compared with 1."""
+        del against
+        return self
 
 
 @compiles(Number, "sqlite")
