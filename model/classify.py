@@ -15,16 +15,21 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from model.geometry import plane
 from model.networks import Definition
 from model.prediction import Prediction
 from model.preprocess import network_input
-from model.read import Image
+from model.radiographs import MODALITIES, model_of
+from model.read import Image, ImageHeader
+from model.standing import lengthwise
 from model.weights_file import Weights, WeightsError, load, restore
 
 __all__ = ["SHIPPED", "Classifier", "WeightsError"]
 
 BATCH: Final = 16
 """Images a step. One fixed size, the last batch filled up, so that TensorFlow compiles only once."""
+FILMS: Final = 1
+"""Radiographs a step: most of their series hold one or two."""
 
 SHIPPED: Final = {name: Path(__file__).parent / "weights" / f"{name.lower()}.npz" for name in ("CT", "MR")}
 """The weights that come with the package, by modality."""
@@ -34,10 +39,15 @@ Infer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class _Loaded:
-    """Verified weights and the compiled network: float32 (BATCH, size, size, channels) -> logits."""
+    """Verified weights and the compiled network: float32 (batch, size, size, channels) -> logits."""
 
     weights: Weights
     infer: Infer
+
+    @property
+    def batch(self) -> int:
+        """Images that one step takes, no more and no fewer."""
+        return batch_size(self.weights.definition)
 
 
 class Classifier:
@@ -70,6 +80,16 @@ class Classifier:
         """Return the SHA-256 of the weights that decide for `modality`; raises ValueError without a model."""
         return self._network(modality).weights.digest
 
+    def unknown_plane(self, header: ImageHeader) -> str | None:
+        """Say that a sagittal or coronal image is nothing that the weights know; None where they do."""
+        if header.modality in MODALITIES:
+            return None
+        training = self._network(header.modality).weights.card.get("training")
+        config = training.get("config", {}) if isinstance(training, Mapping) else {}
+        if config.get("upright") or not lengthwise(header):
+            return None
+        return f"{plane(header.orientation)} plane"
+
     def predict(self, modality: str, images: Iterable[Image]) -> Prediction:
         """Return probabilities float32 (n, classes) for n images, in their order; n may be 0.
 
@@ -80,21 +100,37 @@ class Classifier:
         network = self._network(modality)
         definition = network.weights.definition
         inputs = (_input(image, definition) for image in images)
-        logits = [network.infer(_filled(batch))[: len(batch)] for batch in _batches(inputs)]
-        table = np.concatenate(logits) if logits else np.zeros((0, len(definition.classes)), np.float32)
-        probabilities = softmax(table, network.weights.temperature)
-        return Prediction(
-            definition.classes,
-            probabilities,
-            network.weights.digest,
-            energy(table),
-            network.weights.maximum_energy,
-        )
+        size = network.batch
+        logits = [network.infer(_filled(batch, size))[: len(batch)] for batch in _batches(inputs, size)]
+        table = np.concatenate(logits) if logits else np.zeros((0, len(definition.outputs)), np.float32)
+        return predicted(table, network.weights)
 
     def _network(self, modality: str) -> _Loaded:
-        if modality not in self._loaded:
+        name = model_of(modality)
+        if name not in self._loaded:
             raise ValueError(f"no model for {modality}")
-        return self._loaded[modality]
+        return self._loaded[name]
+
+
+def predicted(logits: NDArray[np.float32], weights: Weights) -> Prediction:
+    """Return the calibrated prediction that logits (n, outputs) of these weights mean."""
+    definition = weights.definition
+    first, second = np.split(logits, [len(definition.classes)], axis=1)
+    parts = softmax(second, weights.part_temperature) if definition.parts else None
+    return Prediction(
+        definition.classes,
+        softmax(first, weights.temperature),
+        weights.digest,
+        energy(logits),
+        weights.maximum_energy,
+        definition.parts,
+        parts,
+    )
+
+
+def batch_size(definition: Definition) -> int:
+    """Return how many images a network is given at a time."""
+    return FILMS if definition.parts else BATCH
 
 
 def softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
@@ -144,7 +180,7 @@ def _compiled(path: Path, weights: Weights) -> Infer:
 
     definition = weights.definition
     model = restore(path, weights)
-    shape = (BATCH, definition.size, definition.size, definition.channels)
+    shape = (batch_size(definition), definition.size, definition.size, definition.channels)
 
     @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32)])  # type: ignore[untyped-decorator]
     def run(batch: Any) -> Any:
@@ -166,11 +202,11 @@ def _input(image: Image, definition: Definition) -> NDArray[np.float32]:
     return np.repeat(found, 3, axis=2) if definition.channels == 3 else found
 
 
-def _batches(inputs: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
-    while batch := list(islice(inputs, BATCH)):
+def _batches(inputs: Iterator[NDArray[np.float32]], size: int) -> Iterator[NDArray[np.float32]]:
+    while batch := list(islice(inputs, size)):
         yield np.stack(batch)
 
 
-def _filled(batch: NDArray[np.float32]) -> NDArray[np.float32]:
-    missing = BATCH - len(batch)
+def _filled(batch: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    missing = size - len(batch)
     return np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), np.float32)]) if missing else batch

@@ -21,10 +21,11 @@ from model.frames import read_headers
 from model.gate import reason
 from model.geometry import normal, order, places_mm
 from model.prediction import Prediction
+from model.radiographs import MODALITIES, model_of
 from model.read import Image, ImageHeader, NotDicomError, UndecodableError, read_pixels
 from model.standing import reach_mm, stood
+from node import films, site, version
 from node import log as logs
-from node import site, version
 from node.clock import utc_now
 from node.confine import confine
 from node.frames import by_instance
@@ -152,26 +153,24 @@ def classify(
     `said` is what other series of the same Frame of Reference show; `look` is shown each decoded image.
     """
     results: Results = []
-    candidates: list[ImageHeader] = []
-    for header in headers:
-        why = reason(header)
-        if why is None and candidates and header.modality != candidates[0].modality:
-            why = f"{header.modality} within a series of {candidates[0].modality}"
-        if why is None:
-            candidates.append(header)
-        else:
-            results.append((header, _passed_on(header, why)))
+    candidates = _candidates(headers, classifier, results)
     kept: list[ImageHeader] = []
     verdict: Verdict | None = None
     digest: str | None = None
-    if candidates:
-        modality = candidates[0].modality
+    modality = candidates[0].modality if candidates else ""
+    if modality in MODALITIES:
+        prediction = classifier.predict(modality, _decoded(candidates, kept, results, alive, look))
+        digest = prediction.weights_digest
+        if kept:
+            verdict = films.verdict(prediction, config)
+            results += films.results(kept, verdict)
+    elif candidates:
         positions = places_mm(candidates)
         places = {_slot(header): position for header, position in zip(candidates, positions, strict=True)}
         ordered = [candidates[index] for index in order(positions)]
         prediction = classifier.predict(modality, _decoded(ordered, kept, results, alive, look))
         digest = prediction.weights_digest
-    if kept:
+    if kept and verdict is None:
         # The positions before decoding: without the images left out the common normal would be another.
         along = np.array([places[_slot(header)] for header in kept])
         evidence = _evidence(prediction, along, kept, said)
@@ -179,6 +178,22 @@ def classify(
         results += _classified(kept, along, verdict)
     images = by_instance(results)
     return Outcome(verdict, images, None if verdict else _why_none(images), digest, version.VERSION)
+
+
+def _candidates(
+    headers: Sequence[ImageHeader], classifier: Classifier, results: Results
+) -> list[ImageHeader]:
+    """Return the images that one model is to see; the reasons of the others go to the results."""
+    candidates: list[ImageHeader] = []
+    for header in headers:
+        why = reason(header) or classifier.unknown_plane(header)
+        if why is None and candidates and model_of(header.modality) != model_of(candidates[0].modality):
+            why = f"{header.modality} within a series of {candidates[0].modality}"
+        if why is None:
+            candidates.append(header)
+        else:
+            results.append((header, _passed_on(header, why)))
+    return candidates
 
 
 def _evidence(

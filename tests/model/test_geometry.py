@@ -14,10 +14,13 @@ from model.geometry import (
     duplicates,
     extents_mm,
     gaps,
+    heights_mm,
     normal,
     order,
+    places_mm,
     plane,
     positions_mm,
+    standing,
     step_mm,
 )
 from tests.builders import AXIAL, CORONAL, SAGITTAL
@@ -131,3 +134,35 @@ def test_extents_add_up_to_what_was_scanned() -> None:
     assert extents_mm(np.array([0.0, 5.0, 5.0, 10.0])).sum() == pytest.approx(15.0)
     np.testing.assert_array_equal(extents_mm(np.array([7.0, 7.0])), [1.0, 1.0])
     assert extents_mm(np.zeros(0)).shape == (0,)
+
+
+def test_places_are_along_the_normal_of_each_plane() -> None:
+    """Axial and sagittal images of one series do not disturb each other's positions."""
+    mixed = [Slice((0.0, 0.0, 30.0)), Slice((-5.0, 0.0, 100.0), SAGITTAL), Slice((0.0, 0.0, 25.0)),
+             Slice((7.0, 0.0, 100.0), SAGITTAL)]  # fmt: skip
+    np.testing.assert_allclose(places_mm(mixed), [30.0, -5.0, 25.0, 7.0])
+
+
+def test_heights_of_an_image_reach_from_its_lowest_to_its_highest_corner() -> None:
+    """A sagittal image reaches as far down as its rows do; an axial one has one height."""
+    assert heights_mm(SAGITTAL, (0.0, 0.0, 120.0), (300.0, 200.0)) == (-180.0, 120.0)
+    assert heights_mm(AXIAL, (0.0, 0.0, 120.0), (300.0, 200.0)) == (120.0, 120.0)
+
+
+@pytest.mark.parametrize("plain", [SAGITTAL, CORONAL])
+@pytest.mark.parametrize("exchanged", [False, True])
+@pytest.mark.parametrize("signs", [(1, 1), (1, -1), (-1, 1), (-1, -1)])
+def test_standing_undoes_what_a_scanner_may_do(
+    plain: Orientation, exchanged: bool, signs: tuple[int, int]
+) -> None:
+    """However rows and columns run, the turned image has the head above, and front or right at the left."""
+    row, column = np.array(plain[:3]) * signs[0], np.array(plain[3:]) * signs[1]
+    stored = (*column, *row) if exchanged else (*row, *column)
+    turned = standing(tuple(float(cosine) for cosine in stored))  # type: ignore[arg-type]
+    assert turned == (exchanged, signs[1] < 0, signs[0] < 0)
+
+
+def test_axial_images_stay_as_they_are() -> None:
+    """Only planes along the body are turned."""
+    assert standing((-1.0, 0.0, 0.0, 0.0, -1.0, 0.0)) == (False, False, False)
+    assert standing(None) == (False, False, False)
