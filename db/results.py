@@ -64,6 +64,7 @@ def _verdict_values(verdict: Verdict, incoming: str) -> dict[str, object]:
         "code_value": None if verdict.code is None else verdict.code.value,
         "code_meaning": None if verdict.code is None else verdict.code.meaning,
         "paired": verdict.paired,
+        "radiograph_group": verdict.group,
         "confidence": float(verdict.confidence),
         "rule": verdict.rule,
         "flags": list(verdict.flags),
