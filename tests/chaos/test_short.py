@@ -5,6 +5,8 @@ import pytest
 from tests.chaos import databases, disks, kills, peers, times
 from tests.chaos.plan import Fault, Plan
 
+pytestmark = pytest.mark.alone
+
 SHORT: dict[str, Fault] = {
     "steps": kills.steps,
     "random": kills.at_random,

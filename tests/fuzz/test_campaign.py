@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.fuzz.campaign import campaign
+
+pytestmark = pytest.mark.alone
 
 SECONDS = 8
 

@@ -26,6 +26,8 @@ from node.storage.spool import SeriesKey, Spool
 from tests.builders import real_images, series
 from tests.harness import wait_until
 
+pytestmark = pytest.mark.alone
+
 TOKEN = "a-token-of-some-length"
 PASSWORD = "a-password-with-ü"
 

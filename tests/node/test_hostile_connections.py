@@ -24,6 +24,8 @@ from tests.node.hostile import (
 )
 from tests.node.tls import Authority
 
+pytestmark = pytest.mark.alone
+
 SILENT = 50
 TITLE_UNKNOWN = bytes((0, 1, 1, 3))
 LOCAL_LIMIT = bytes((0, 2, 3, 2))

@@ -31,6 +31,8 @@ from tests.node.hostile import (
 from tests.node.test_nesting import EXPLICIT as EXPLICIT_SYNTAX
 from tests.node.test_nesting import nested
 
+pytestmark = pytest.mark.alone
+
 CANNOT_UNDERSTAND = 0xC000
 INSTANCE = "1.2.826.0.1.3680043.10.1"
 SYNTAXES = ((CT_IMAGE, EXPLICIT), (CT_IMAGE, IMPLICIT), (CT_IMAGE, DEFLATED))

@@ -36,6 +36,8 @@ from tests.node.hostile import (
     store_command,
 )
 
+pytestmark = pytest.mark.alone
+
 FOUR_GIB = 0xFFFFFFFF
 ZEROS = b"\0" * MIB
 SHORT = {"pdu_timeout_s": 1.0, "message_timeout_s": 2.0, "idle_timeout_s": 1.0, "whole_timeout_s": 20.0}

@@ -10,6 +10,8 @@ from pynetdicom.fsm import InvalidEventError
 from node.intake.upper_layer import Patient
 from tests.node.hostile import connected, ended_s, listening, pdu, request, served_s
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.parametrize("event", ["Evt7", "Evt9", "Evt14", "Evt15"])
 @pytest.mark.parametrize("state", ["Sta1", "Sta2", "Sta13"])
