@@ -1,14 +1,19 @@
-"""The deliveries of one series, instance by instance, with every try: what the page of a series shows."""
+"""Tries to deliver: those of one series, instance by instance, and the last one at each destination."""
 
 from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
+from db.backlog import FAILED
 from db.states import DeliveryState
 from db.tables import Attempt, Crash, Delivery, Instance
+
+RECENT: Final = 2000
+"""Tries that are looked at for the last one at each destination; they are read by their numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +100,23 @@ def _tries(session: Session, delivery_ids: list[int]) -> defaultdict[int, list[T
     for row in rows:
         found[row[0]].append(Try(*row[1:]))
     return found
+
+
+def last_tries(session: Session) -> dict[str, Try]:
+    """Return the last try at each destination, of the last RECENT tries at all of them."""
+    newest = session.scalar(select(func.max(Attempt.id))) or 0
+    rows = session.execute(
+        select(Delivery.destination, Attempt.number, Attempt.at, Attempt.status, Attempt.comment)
+        .join(Delivery, Delivery.id == Attempt.delivery_id)
+        .where(Attempt.id > newest - RECENT)
+        .order_by(Attempt.id)
+    )
+    return {name: Try(number, at, status, comment) for name, number, at, status, comment in rows}
+
+
+def failed_series(session: Session, destination: str, limit: int) -> tuple[int, ...]:
+    """Return series with deliveries to a destination that were put aside, at most `limit` of them."""
+    wanted = (
+        select(Delivery.series_id).where(FAILED, Delivery.destination == destination).distinct().limit(limit)
+    )
+    return tuple(session.scalars(wanted))

@@ -11,13 +11,24 @@ from node.web import health, metrics
 from node.web.access import Viewer, unforged, viewer
 from node.web.context import Context
 from node.web.errors import add_handlers
-from node.web.pages import account, login, series_page
+from node.web.pages import account, destinations, login, login_oidc, series_list, series_page, users
 from node.web.rendering import FOLDER
 
-OPEN: Final[tuple[APIRouter, ...]] = (health.router, metrics.router, login.router, account.router)
+OPEN: Final[tuple[APIRouter, ...]] = (
+    health.router,
+    metrics.router,
+    login.router,
+    login_oidc.router,
+    account.router,
+)
 """Routers that decide themselves who may use them: each of their routes must say so."""
 
-PAGES: Final[tuple[APIRouter, ...]] = (series_page.router,)
+PAGES: Final[tuple[APIRouter, ...]] = (
+    series_list.router,
+    series_page.router,
+    destinations.router,
+    users.router,
+)
 """Routers of pages; all need a viewer, routes may ask for more. None of them is in the OpenAPI."""
 
 API: Final[tuple[APIRouter, ...]] = ()

@@ -21,9 +21,9 @@ MAXIMUM_MARKS: Final = 400
 
 _MINI: Final = (160, 10)
 _BAND: Final = 26
-_LABELS: Final = 112
-_PLOT: Final = 180
-STRIP: Final = 190
+_LABELS: Final = 104
+_PLOT: Final = 270
+STRIP: Final = 220
 _AXIS: Final = 46
 _TOP: Final = 26
 _LINE: Final = 15
