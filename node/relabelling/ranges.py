@@ -8,6 +8,7 @@ from statistics import fmean
 from db.records import FrameResult, ImageResult
 from model.read import ImageHeader
 from model.regions import BY_KEY, Region
+from model.standing import lengthwise, reach_mm
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +24,23 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Neighbouring slices of one region, from the feet to the head."""
+    """Neighbouring slices of one region, from the feet to the head; or its sagittal and coronal ones."""
 
     region: Region
     slices: tuple[Slice, ...]
 
     @property
     def length_mm(self) -> float:
-        """The way from the first slice to the last along the stack, 0 for one slice."""
+        """The way from first to last slice, 0 for one; if lengthwise, from lowest to highest point."""
+        if self.lengthwise:
+            reached = [reach_mm(each.header) for each in self.slices]
+            return max(high for _, high in reached) - min(low for low, _ in reached)
         return abs(self.slices[-1].position_mm - self.slices[0].position_mm)
+
+    @property
+    def lengthwise(self) -> bool:
+        """Whether the slices lie along the body."""
+        return lengthwise(self.slices[0].header)
 
     @property
     def confidence(self) -> float:
@@ -41,10 +50,10 @@ class Range:
 
 def ranges(headers: Sequence[ImageHeader], images: Sequence[ImageResult]) -> tuple[Range, ...]:
     """Return the runs of slices of one known region along the body."""
-    slices = sorted(_slices(headers, images), key=lambda each: each.position_mm)
+    slices = sorted(_slices(headers, images), key=lambda each: (lengthwise(each.header), each.position_mm))
     return tuple(
         Range(BY_KEY[region], tuple(run))
-        for region, run in groupby(slices, key=lambda each: each.region)
+        for (region, _), run in groupby(slices, key=lambda each: (each.region, lengthwise(each.header)))
         if region in BY_KEY
     )
 

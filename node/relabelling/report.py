@@ -176,13 +176,16 @@ def _group(one: Range, outcome: Outcome, name: str) -> "MeasurementsAndQualitati
 
 
 def _coordinates(one: Range) -> "list[CoordinatesForMeasurement3D] | None":
-    """Return where the range lies: the line between the corners of its first and last slice."""
+    """Return where the range lies: the line between the corners of its first and last slice.
+
+    None for one slice, and for sagittal and coronal ones, whose stack does not run along the body.
+    """
     from highdicom.sr import CoordinatesForMeasurement3D
 
     ends = [one.slices[0].header, one.slices[-1].header]
     frame_of_reference = ends[0].frame_of_reference_uid
     points = np.array([header.position for header in ends if header.position is not None], np.float64)
-    if len(one.slices) < 2 or len(points) < 2 or not frame_of_reference:
+    if one.lengthwise or len(one.slices) < 2 or len(points) < 2 or not frame_of_reference:
         return None
     return [CoordinatesForMeasurement3D("POLYLINE", points, frame_of_reference)]
 

@@ -18,7 +18,7 @@ from model.read import ImageHeader
 from model.regions import BY_KEY
 from node.relabelling.report import SOP_CLASS_UID, ReportError, build
 from node.relabelling.uids import named_uid
-from tests.builders import Recipe, write
+from tests.builders import SAGITTAL, Recipe, write
 from tests.multiframe import Enhanced, write_enhanced
 from tests.validators import messages
 
@@ -71,6 +71,19 @@ def meaning(item: Dataset) -> str:
 def number(item: Dataset) -> float:
     """Return the value of a measurement."""
     return float(item.MeasuredValueSequence[0].NumericValue)
+
+
+def test_sagittal_images_reach_along_the_body(tmp_path: Path) -> None:
+    """Their length is that of what they show; the way from the first image to the last is across."""
+    recipe = Recipe(n=4, modality="MR", orientation=SAGITTAL)
+    headers = [read_headers(path)[0] for path in write(tmp_path, recipe)]
+    images = tuple(result(recipe.instance_uid(i), "lspine", i) for i in range(recipe.n))
+    [items] = groups(made(headers, outcome(images)))
+    spacing = headers[0].pixel_spacing_mm
+    assert spacing is not None
+    [length] = items["Length"]
+    assert number(length) == pytest.approx(headers[0].rows * spacing[0])
+    assert not any(each.ValueType == "SCOORD3D" for each in length.get("ContentSequence", []))
 
 
 def test_one_group_a_contiguous_range(tmp_path: Path) -> None:
