@@ -16,7 +16,9 @@ from db.accounts import Role, User
 from db.sessions import Found
 from node.web import cookies
 from node.web.context import Context, ContextDep
-from node.web.secrets import digest, proves
+from node.web.elsewhere import NotLetInError, named_by_proxy
+from node.web.outer import FROM_PROXY
+from node.web.secrets import digest, proof, proves
 
 __all__ = ["Admin", "ContextDep", "Forbidden", "Identity", "LoginNeeded", "Operator", "User", "Viewer"]
 
@@ -43,10 +45,14 @@ class PasswordDue(Exception):  # noqa: N818 - an answer, not a fault of the prog
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who asks; `secret` is that of the browser's cookie, None where a program showed a token."""
+    """Who asks; forms prove that they know `secret`, which is None where a program showed a token.
+
+    `in_session`: by a cookie, so that there is something to log out of.
+    """
 
     user: User
     secret: str | None
+    in_session: bool = False
 
 
 def identified(request: Request, context: ContextDep) -> Identity | None:
@@ -61,9 +67,28 @@ def _identify(request: Request, context: Context) -> Identity | None:
     if scheme.lower() == "bearer":
         found = _by_token(context, digest(token.strip()))
         return None if found is None else Identity(found.user, None)
+    named = _named_by_proxy(request, context)
+    if named:
+        user = _known(context, named, address_of(request))
+        return Identity(user, proof(f"{context.key} {user.id}"))
     secret = cookies.read(request, cookies.SESSION)
     found = _by_cookie(context, secret, BACKGROUND in request.headers) if secret else None
-    return None if found is None else Identity(found.user, secret)
+    return None if found is None else Identity(found.user, secret, in_session=True)
+
+
+def _named_by_proxy(request: Request, context: Context) -> str:
+    """Return the name that a trusted proxy gives, empty where there is none; others' headers are nothing."""
+    login = context.config.web.proxy.login
+    if login is None or not request.scope.get(FROM_PROXY):
+        return ""
+    return request.headers.get(login.header, "").strip()
+
+
+def _known(context: Context, name: str, address: str) -> User:
+    try:
+        return named_by_proxy(context, name, address)
+    except NotLetInError as error:
+        raise Forbidden(str(error)) from None
 
 
 def _by_token(context: Context, token_hash: str) -> Found | None:

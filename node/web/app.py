@@ -11,7 +11,15 @@ from node.web import health, metrics
 from node.web.access import Viewer, unforged, viewer
 from node.web.context import Context
 from node.web.errors import add_handlers
-from node.web.pages import account, destinations, login, login_oidc, series_list, series_page, users
+from node.web.pages import (
+    account,
+    destinations,
+    login,
+    login_oidc,
+    series_list,
+    series_page,
+    users,
+)
 from node.web.rendering import FOLDER
 
 OPEN: Final[tuple[APIRouter, ...]] = (

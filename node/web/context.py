@@ -12,6 +12,8 @@ from node.auditing.audit import Alerts, Trail
 from node.clock import utc_now
 from node.settings.config import Config
 from node.web.attempts import Attempts
+from node.web.openid import Provider
+from node.web.secrets import new_secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +29,17 @@ class Context:
     alerts: Alerts
     clock: Callable[[], datetime] = utc_now
     attempts: Attempts = field(default_factory=Attempts)
+    provider: Provider | None = None
+    key: str = field(default_factory=new_secret, repr=False)
     ask_metrics: Callable[[], bytes] = bytes
 
 
 def make_context(config: Config, database: Database, clock: Callable[[], datetime] = utc_now) -> Context:
     """Make the context of a configuration and its opened database."""
     trail = Trail(config.audit.file)
-    return Context(config, database, trail, Alerts(trail), clock)
+    web = config.web
+    provider = None if web.oidc is None or web.url is None else Provider(web.oidc, web.url)
+    return Context(config, database, trail, Alerts(trail), clock, provider=provider)
 
 
 def context_of(request: Request) -> Context:

@@ -1,6 +1,7 @@
 """Passwords: hashed with Argon2id (RFC 9106), checked in constant time whether the user is known or not."""
 
 import secrets
+import threading
 import unicodedata
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +15,9 @@ LONGEST: Final = 1024
 
 _HASHER: Final = PasswordHasher()
 """argon2-cffi's defaults are RFC 9106's second recommendation: 64 MiB, three passes, four lanes."""
+
+_AT_ONCE: Final = threading.BoundedSemaphore(2)
+"""Each check takes 64 MiB and a processor for a moment; more than these wait."""
 
 
 class PasswordError(ValueError):
@@ -46,7 +50,8 @@ def check(kept: str | None, password: str) -> Checked:
     """Tell whether a password is the kept one; without one the same work is done for nothing."""
     said = _normal(password[:LONGEST])
     try:
-        _HASHER.verify(kept or _nobody(), said)
+        with _AT_ONCE:
+            _HASHER.verify(kept or _nobody(), said)
     except (VerificationError, InvalidHashError):
         return Checked(False)
     if kept is None:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from db.accounts import Role
 from node.version import VERSION
-from node.web import drawing
+from node.web import charts, drawing
 from node.web.access import identity_of
 from node.web.pages import words
 from node.web.secrets import proof
@@ -53,6 +53,7 @@ def environment() -> Environment:
     made.filters |= {"age": words.age, "region_css": drawing.css, "mini_band": drawing.mini_band}
     made.globals["static"] = static
     made.globals["Role"] = Role
+    made.globals["share"] = charts.share
     return made
 
 
@@ -73,6 +74,7 @@ def render(request: Request, name: str, /, status: int = 200, **values: Any) -> 
     given: dict[str, Any] = {
         "user": None if identity is None else identity.user,
         "csrf": "" if secret is None else proof(secret),
+        "may_log_out": identity is not None and identity.in_session,
         "path": request.url.path,
         "navigation": NAVIGATION,
         "version": VERSION,

@@ -1,6 +1,5 @@
 """The login with a password, and the logout."""
 
-import threading
 import time
 from typing import Annotated, Final
 
@@ -21,8 +20,6 @@ router = APIRouter()
 
 _FORM_LASTS_S: Final = 3600
 _WRONG: Final = "The name or the password is wrong."
-_hashing: Final = threading.BoundedSemaphore(2)
-"""Each check takes 64 MiB and a processor for a moment; more than these wait."""
 
 
 @router.get("/login")
@@ -61,10 +58,12 @@ def login(
         answer = form(request, context, to, why, name, 429)
         answer.headers["Retry-After"] = str(int(wait_s) + 1)
         return answer
-    user = _checked(context, name, password)
-    if user is None:
+    user, right = _checked(context, name, password)
+    if user is None or not right:
         context.attempts.failed(address, name, time.monotonic())
-        context.alerts.alert("login failed", address, USER_AUTHENTICATION, user=name)
+        # A name that nobody has may be a password that was typed into the wrong field.
+        known = None if user is None else user.name
+        context.alerts.alert("login failed", address, USER_AUTHENTICATION, user=known)
         return form(request, context, to, _WRONG, name, 401)
     context.attempts.succeeded(address, name)
     answer = RedirectResponse(to, 303)
@@ -102,17 +101,16 @@ def form(
     return answer
 
 
-def _checked(context: Context, name: str, password: str) -> User | None:
-    """Return the user of a name and a password; the same work is done where there is none."""
+def _checked(context: Context, name: str, password: str) -> tuple[User | None, bool]:
+    """Return the user of a name, and whether the password is right; the work is the same without a user."""
     with context.database.reading() as session:
         account = accounts.named(session, name)
     if account is not None and account.user.origin is not Origin.LOCAL:
         account = None
-    with _hashing:
-        checked = passwords.check(None if account is None else account.password_hash, password)
-    if account is None or not checked.right:
-        return None
+    checked = passwords.check(None if account is None else account.password_hash, password)
+    if account is None:
+        return None, False
     if checked.rehashed is not None:
         with context.database.session() as session:
             accounts.rehashed(session, account.user.id, checked.rehashed)
-    return account.user
+    return account.user, checked.right
