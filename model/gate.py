@@ -6,6 +6,9 @@ The list is that of Raffy et al. 2023 (images left out before classification). D
   (CBF, CBV, MTT, Tmax ...) are not.
 * DERIVED\\SECONDARY in Image Type says nothing about the content: reformats and anonymised copies
   carry it. Secondary capture is told by SOP class, or by Image Type values such as SCREEN SAVE.
+* Radiographs (CR, DX, RG) have no plane, and are classified with 8 bits too: a film that was stored
+  as JPEG is the same picture. A scanogram of legs or a bone survey is a radiograph like others, so
+  words that name localizers, perfusion or flow are not asked for.
 * Axial slabs (MPR, average, MIP of a few slices) are classified; rendered and rotating
   projections are not.
 """
@@ -19,7 +22,8 @@ from pydicom import uid
 
 from model.frames import ENHANCED
 from model.geometry import normal, plane
-from model.kinds import KINDS, Kind
+from model.kinds import CAD, CALIBRATION, CAPTURE, KINDS, Kind
+from model.radiographs import MODALITIES
 from model.read import ImageHeader
 
 Check = Callable[[ImageHeader], str | None]
@@ -29,6 +33,8 @@ MODELS: Final = frozenset({"CT", "MR"})
 LENGTHWISE: Final = frozenset({"MR"})
 """Modalities whose model knows sagittal and coronal images as well."""
 MINIMUM_PIXELS: Final = 1000
+_OF_FILMS: Final = (CALIBRATION, CAPTURE, CAD)
+"""Kinds of series that radiographs may be of."""
 
 _IMAGES: Final = ENHANCED | {
     uid.CTImageStorage,
@@ -78,6 +84,8 @@ def _kind(kind: Kind) -> Check:
     pattern = re.compile(rf"(?<![a-z0-9])(?:{'|'.join(kind.words)})(?![a-z0-9])")
 
     def check(header: ImageHeader) -> str | None:
+        if header.modality in MODALITIES and kind not in _OF_FILMS:
+            return None
         found = not kind.image_types.isdisjoint(header.image_type) or pattern.search(_names(header))
         return kind.reason if found else None
 
@@ -101,7 +109,8 @@ def _cine_counter(header: ImageHeader) -> str | None:
 
 
 def _bits(header: ImageHeader) -> str | None:
-    return "8 bits or fewer" if 0 < header.bits_stored <= 8 else None
+    least = 8 if header.modality in MODALITIES else 9
+    return "8 bits or fewer" if 0 < header.bits_stored < least else None
 
 
 def _colour(header: ImageHeader) -> str | None:
@@ -124,6 +133,8 @@ def _frames(header: ImageHeader) -> str | None:
 
 
 def _geometry(header: ImageHeader) -> str | None:
+    if header.modality in MODALITIES:
+        return None
     if header.orientation is None:
         return "no image orientation"
     if normal(header.orientation) is None:

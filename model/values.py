@@ -1,12 +1,14 @@
-"""Stored values -> modality values: Rescale Slope and Intercept, padding, MONOCHROME1."""
+"""Stored values -> modality values: Rescale, VOI LUT of radiographs, padding, MONOCHROME1."""
 
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.pixels.processing import apply_voi_lut
 
-from model.attributes import numbers
+from model.attributes import BROKEN, numbers
+from model.radiographs import MODALITIES
 
 IMPOSSIBLE_HU: Final = -1500.0
 """Below this a CT value is padding, declared or not: air is -1000, noise takes it to about -1200.
@@ -23,6 +25,8 @@ def modality_values(
     """
     values = rescale(ds, stored)
     valid = ~padding(ds, stored)
+    if modality in MODALITIES and valid.any():
+        values = shown(ds, values, valid)
     if modality == "CT":
         valid &= values > IMPOSSIBLE_HU
     if not valid.any():
@@ -30,6 +34,29 @@ def modality_values(
     if photometric == "MONOCHROME1":
         values = invert(values, valid)
     return values, valid
+
+
+SATURATED: Final = 0.7
+"""A window that leaves this share of the pixels black, or white, shows something else than the image."""
+
+
+def shown(ds: Dataset, values: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return a radiograph as its VOI LUT or window (PS3.3 C.11.2) would show it, linear and sigmoid alike.
+
+    The first of several; a LUT goes before a window. What cannot be applied, or leaves nothing to see, is
+    left out: files without a sensible window are common.
+    """
+    try:
+        whole = values.astype(np.int64) if "VOILUTSequence" in ds else values
+        found = np.asarray(apply_voi_lut(whole, ds), np.float32)
+    except BROKEN:
+        return values
+    seen = found[valid]
+    low, high = float(seen.min()), float(seen.max())
+    blank = not np.isfinite(seen).all() or high <= low
+    if blank or max(float(np.mean(seen == low)), float(np.mean(seen == high))) > SATURATED:
+        return values
+    return found
 
 
 def padding(ds: Dataset, stored: NDArray[np.generic]) -> NDArray[np.bool_]:

@@ -31,7 +31,8 @@ class WeightsError(Exception):
 class Weights:
     """Verified weights: float32 arrays in the order of the network's variables, and their card.
 
-    `maximum_energy` is the card's threshold of doubt (rules/doubt.py), None where it gives none.
+    `maximum_energy` is the card's threshold of doubt (rules/doubt.py), None where it gives none;
+    `part_temperature` is the temperature of a second head.
     """
 
     definition: Definition
@@ -41,6 +42,7 @@ class Weights:
     arrays: tuple[NDArray[np.float32], ...]
     card: Mapping[str, Any]
     maximum_energy: float | None = None
+    part_temperature: float = 1.0
 
 
 def card_path(path: Path) -> Path:
@@ -102,15 +104,17 @@ def load(path: Path) -> Weights:
         definition = Definition.from_json(card["definition"])
         modality, temperature = str(card["modality"]), float(card["temperature"])
         maximum = _finite(card.get("maximum_energy"))
+        parts = float(card.get("part_temperature", temperature))
         with np.load(path, allow_pickle=False) as stored:
             arrays = tuple(stored[name].astype(np.float32) for name in sorted(stored.files))
     except (KeyError, TypeError, ValueError, OSError, zipfile.BadZipFile) as error:
         raise WeightsError(f"the weights {path} or their card are malformed: {error}") from error
-    if not 0.05 <= temperature <= 20.0:
-        raise WeightsError(
-            f"the card {card_path(path)} gives the temperature {temperature}, which makes no sense"
-        )
-    return Weights(definition, modality, temperature, digest, arrays, card, maximum)
+    for value in (temperature, parts):
+        if not 0.05 <= value <= 20.0:
+            raise WeightsError(
+                f"the card {card_path(path)} gives the temperature {value}, which makes no sense"
+            )
+    return Weights(definition, modality, temperature, digest, arrays, card, maximum, parts)
 
 
 def _finite(value: object) -> float | None:

@@ -19,6 +19,7 @@ DECIDED: Final = {
     "smooth": "smoothing over three images",
     "smooth_25mm": "smoothing over 25 mm",
     "order": "the order of the regions along the body",
+    "views": "the parts that its views show together",
     "votes": "other series of the same Frame of Reference",
     "doubt": "doubt",
 }
@@ -82,6 +83,8 @@ def _shown(spans: Sequence[Span]) -> str:
         extents[span.region] = extents.get(span.region, 0.0) + _extent_mm(span)
         images[span.region] = images.get(span.region, 0) + span.images
     ranked = sorted(extents, key=lambda key: (key == UNKNOWN, -extents[key], -images[key]))
+    if not any(extents.values()):  # films, or a single slice
+        return ", ".join(f"{key} ({images[key]})" for key in ranked)
     return ", ".join(f"{key} {extents[key]:.0f} mm ({images[key]})" for key in ranked)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Final
 
+from model.radiographs import ANKLE, SKULL, WRIST
 from model.regions import ARM_CHAIN, BODY_CHAIN, BREAST, BY_KEY, REGIONS, SPINE_CHAIN, Code
 from rules.synonyms import COARSER, FILLER, FINER, SAYS_NOTHING, SYNONYMS
 
@@ -38,9 +39,7 @@ PELVIS_LEGS: Final = SeriesTerm("PELVISLOWEXTREMT", Code("1231522001", "Pelvis a
 WHOLE_BODY: Final = SeriesTerm("WHOLEBODY", Code("38266002", "Entire body"), paired=False)
 
 FINER_TERMS: Final = (
-    SeriesTerm("SKULL", Code("89546000", "Skull"), paired=False),
-    SeriesTerm("WRIST", Code("74670003", "Wrist joint"), paired=True),
-    SeriesTerm("ANKLE", Code("70258002", "Ankle joint"), paired=True),
+    *(SeriesTerm(part.term, part.code, part.paired) for part in (SKULL, WRIST, ANKLE)),
     SeriesTerm("HIP", Code("24136001", "Hip joint"), paired=True),
     SeriesTerm("FINGER", Code("7569003", "Finger"), paired=True),
 )

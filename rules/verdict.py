@@ -85,8 +85,8 @@ class Verdict:
     `regions` and `confidences` (0..1) follow the order of the evidence, `spans` the body from the feet
     to the head. `dominant` is the region of the greatest extent in mm. `term` and `code` are the
     series' Body Part Examined and its coded concept, None where none may be written. `rule` names
-    the last rule that changed the outcome; `flags` are remarks for the reviewer. `group` is that of radiographs
-    (model/radiographs.py), None for others and in doubt.
+    the last rule that changed the outcome; `flags` are remarks for the reviewer. `group` is that of
+    radiographs (model/radiographs.py), None for others and in doubt.
     """
 
     regions: tuple[str, ...]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from db.records import DeliveryWork
+from model.radiographs import BY_KEY as PARTS
 from model.regions import BY_KEY
 from node.relabelling import tags
 from node.relabelling.encoded import Buffer, Element, EncodedError, Syntax, items
@@ -68,7 +69,7 @@ def says(data: Buffer, found: Mapping[int, Element], place: Place, syntax: Synta
 
 def place_of(region: str | None, work: DeliveryWork) -> Place | None:
     """Return the place of a region's key or, where that is not known, that of the series."""
-    known = BY_KEY.get(region or "")
+    known = BY_KEY.get(region or "") or PARTS.get(region or "")
     if known is not None:
         return Place(known.code.value, known.code.meaning, known.paired)
     if work.code_value is None or work.code_meaning is None:
