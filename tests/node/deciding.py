@@ -12,7 +12,7 @@ from db.queries import Filters, SeriesRow, series_rows
 from db.series import register
 from db.session import Database, migrate, open_database
 from model.prediction import Prediction
-from model.read import Image
+from model.read import Image, ImageHeader
 from model.regions import CT_CLASSES
 from node import facts
 from node.clock import utc_now
@@ -30,6 +30,10 @@ class Sure:
         rest = (1.0 - probability) / (len(CT_CLASSES) - 1)
         self._row = np.full(len(CT_CLASSES), rest, np.float32)
         self._row[CT_CLASSES.index(region)] = probability
+
+    def unknown_plane(self, header: ImageHeader) -> str | None:
+        """Know every plane."""
+        return None
 
     def predict(self, modality: str, images: Iterable[Image]) -> Prediction:
         """Say the same of every image of a CT."""
