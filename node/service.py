@@ -22,6 +22,10 @@ from node.health import Health
 from node.intake.commitment import Commitments
 from node.intake.intake import Arrival
 from node.intake.receive import Receiver
+from node.notifying.notifier import Notifier
+from node.notifying.troubles import Disk
+from node.notifying.ways import configured
+from node.notifying.wording import Sender
 from node.relabelling.coercion import KEEP
 from node.relabelling.relabel import Modifier
 from node.series import Tracker
@@ -34,6 +38,8 @@ from node.web.process import WebPage, first_login
 log = structlog.get_logger()
 
 _STOP_TIMEOUT_S: Final = 30.0
+_REFUSING_S: Final = 600.0
+"""For how long after an instance was refused for the quota's sake that counts as a trouble."""
 
 
 class Node:
@@ -72,6 +78,8 @@ class Node:
         )
         self._web = WebPage(config)
         self._dicomweb.health = self._web.health = self._health
+        ways = [*configured(config.notify, Sender.of(config))]
+        self._notifier = Notifier(config.notify, database, self._health, self._disk, ways)
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
@@ -89,6 +97,7 @@ class Node:
             self._run(f"forwarder-{number}", forwarder.run)
         self._run("retention", self._keeper.run)
         self._run("commitment", self._commitments.run)
+        self._run("notifier", self._notifier.run)
         self.receiver.start()
         if self._config.dicomweb.enabled:
             self._dicomweb.listen()
@@ -115,6 +124,11 @@ class Node:
         metrics.FLOOR_BYTES.set(int(self._config.spool.minimum_free))
         metrics.asked(metrics.FREE_BYTES, self._spool.room.free_bytes)
         metrics.asked(metrics.GATHERING, self._tracker.open_series)
+
+    def _disk(self) -> Disk:
+        room = self._spool.room
+        floor = int(self._config.spool.minimum_free)
+        return Disk(room.free_bytes(), floor, room.quota_refused(_REFUSING_S))
 
     def _run(self, name: str, loop: Callable[[threading.Event], None]) -> None:
         thread = threading.Thread(target=loop, args=(self._stop,), name=name, daemon=True)

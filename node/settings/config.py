@@ -12,6 +12,7 @@ from model.classify import SHIPPED as SHIPPED_WEIGHTS
 from node.settings.commitment import CommitmentSection
 from node.settings.destinations import AnyDestination, Destination
 from node.settings.dicomweb import DicomWeb
+from node.settings.notify import Notify
 from node.settings.receive import Receive
 from node.settings.site import SiteRuleSection
 from node.settings.types import ConfigPath, Seconds, Section, Share, resolved
@@ -118,6 +119,7 @@ class Config(Section):
     forward_to: tuple[str, ...] | None = None
     database: DatabaseSection = Field(default_factory=DatabaseSection)
     audit: Audit = Field(default_factory=Audit)
+    notify: Notify = Notify()
     log: Log = Log()
 
     @field_validator("rules")

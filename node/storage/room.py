@@ -1,8 +1,10 @@
 """Room on the disk: the floor that stays free, and the quota that the spool keeps to."""
 
+import math
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +25,7 @@ class Room:
         self._quota_bytes = quota_bytes
         self._used_bytes = 0
         self._under_way_bytes = 0
+        self._refused_at_s = -math.inf
         self._lock = threading.Lock()
 
     @contextmanager
@@ -38,11 +41,16 @@ class Room:
             if self.free_bytes() - under_way_bytes < self._minimum_free_bytes:
                 raise Rejection(OUT_OF_RESOURCES, "the spool's disk is under its floor")
             if self._quota_bytes is not None and self._used_bytes + under_way_bytes > self._quota_bytes:
+                self._refused_at_s = time.monotonic()
                 raise Rejection(OUT_OF_RESOURCES, "the spool has reached its quota")
             yield
         finally:
             with self._lock:
                 self._under_way_bytes -= size_bytes
+
+    def quota_refused(self, within_s: float) -> bool:
+        """Tell whether a file was refused for the quota's sake within the last so many seconds."""
+        return time.monotonic() - self._refused_at_s < within_s
 
     def free_bytes(self) -> int:
         """Return how many bytes the file system has left."""

@@ -84,6 +84,8 @@ def test_the_shipped_file_is_complete_and_valid(tmp_path: Path, monkeypatch: pyt
     whole["commitment"]["peers"] = examples(shipped.read_text(), "  peers: []")
     whole["web"]["proxy"] |= example(shipped.read_text(), "    login: null") | {"addresses": ["10.0.0.1"]}
     whole["web"] |= example(shipped.read_text(), "  oidc: null") | {"url": "https://bodytag.example"}
+    whole["notify"] |= example(shipped.read_text(), "  email: null")
+    whole["notify"]["webhooks"] = examples(shipped.read_text(), "  webhooks: []")
     nothing = {"destinations.when", "destinations.tls"}  # null in the first destination
     conditions = {f"destinations.when.{key}" for key in keys(When)}  # shown with the site's rules
     assert given(whole) - nothing - conditions == keys(Config) - conditions
@@ -99,7 +101,7 @@ def test_the_shipped_file_is_complete_and_valid(tmp_path: Path, monkeypatch: pyt
 def test_the_shipped_file_shows_the_defaults() -> None:
     """What node.yaml says is what the node does without it, but for callers, destinations and paths."""
     shipped = load(ROOT / "node.yaml")
-    for name in ("dicomweb", "web", "commitment", "series", "classify", "rules", "relabel", "log"):
+    for name in ("dicomweb", "web", "commitment", "series", "classify", "rules", "relabel", "notify", "log"):
         assert getattr(shipped, name) == getattr(Config.standalone(), name), name
     bare = Config.standalone().receive.model_copy(update={"promiscuous": False})
     assert shipped.receive.model_copy(update={"callers": ()}) == bare
