@@ -13,6 +13,7 @@ from node.web.context import Context
 from node.web.errors import add_handlers
 from node.web.pages import (
     account,
+    dashboard,
     destinations,
     login,
     login_oidc,
@@ -35,6 +36,7 @@ PAGES: Final[tuple[APIRouter, ...]] = (
     series_list.router,
     series_page.router,
     destinations.router,
+    dashboard.router,
     users.router,
 )
 """Routers of pages; all need a viewer, routes may ask for more. None of them is in the OpenAPI."""

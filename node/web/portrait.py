@@ -77,12 +77,16 @@ def _scale(marks: Sequence[Mark], found: Sequence[Piece], strips: Sequence[Part]
     scale = drawing.scale_of(marks, found, edges, LOW)
     if scale is None:
         return None
-    wanted = LOW
-    for part in strips:
-        assert part.top_mm is not None and part.bottom_mm is not None  # noqa: S101, PT018 - it is a strip
-        share = (scale.high_mm - scale.low_mm) / (part.top_mm - part.bottom_mm)
-        wanted = max(wanted, drawing.STRIP / part.width * part.height * share)
-    return replace(scale, height=min(HIGH, max(wanted, LOW, 18.0 * min(len(found), 24))))
+    wanted = [_true_height(scale, part) for part in strips]
+    least = max(LOW, 18.0 * min(len(found), 24))
+    return replace(scale, height=min(HIGH, max(least, min(wanted, default=LOW))))
+
+
+def _true_height(scale: Scale, part: Part) -> float:
+    """Return the height of the whole scale at which a strip of full width is neither long nor wide."""
+    assert part.top_mm is not None and part.bottom_mm is not None  # noqa: S101, PT018 - it is a strip
+    share = (scale.high_mm - scale.low_mm) / (part.top_mm - part.bottom_mm)
+    return drawing.STRIP / part.width * part.height * share
 
 
 def _marks(images: Sequence[ImageRow]) -> Iterator[Mark]:
