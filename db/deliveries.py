@@ -7,16 +7,24 @@ series in different orders would wait for each other.
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, RowMapping, exists, func, insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, RowMapping, case, exists, insert, literal, select, update
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from db.corrections import ranges_of
 from db.moves import PENDING, insert_unless_there, lock_series, move, settle
 from db.records import DeliveryWork, Route
 from db.states import DECIDED, DeliveryState, State
-from db.tables import Attempt, Delivery, Instance, Series
+from db.tables import Attempt, CorrectionRow, Delivery, Instance, Series
+from rules.correction import Range, region_at
 from rules.site import SITE
+
+
+def _by(verdict: InstrumentedAttribute[Any], said: ColumnElement[Any] | InstrumentedAttribute[Any]) -> Any:
+    """Choose what the copies of a delivery follow: the verdict, or a correction."""
+    return case((Delivery.correction_id.is_(None), verdict), else_=said).label(verdict.key)
+
 
 _WORK = (
     Delivery.id.label("delivery_id"),
@@ -28,19 +36,26 @@ _WORK = (
     Delivery.policy,
     Delivery.attempts,
     Delivery.armed_at,
-    Series.decided_at,
-    Series.term,
-    Series.code_value,
-    Series.code_meaning,
-    Series.paired,
-    Series.confidence,
+    Delivery.correction_id,
+    _by(Series.decided_at, CorrectionRow.made_at),
+    _by(Series.term, CorrectionRow.term),
+    _by(Series.code_value, CorrectionRow.code_value),
+    _by(Series.code_meaning, CorrectionRow.code_meaning),
+    _by(Series.paired, CorrectionRow.paired),
+    _by(Series.confidence, literal(1.0)),
+    _by(Series.software_version, CorrectionRow.software_version),
     Series.rule,
-    Instance.region.label("image_region"),
     Series.weights_digest,
-    Series.software_version,
+    Instance.region.label("image_region"),
     Instance.frames,
+    Instance.z_mm,
 )
 """What a DeliveryWork is made of; of the frames it has the regions alone, of the rule what it entails."""
+
+_ENTAILS: Final = frozenset({"frames", "rule", "z_mm"})
+
+ANY: Final = -1
+"""No number of a correction: a result that holds whatever the copy was made by."""
 
 
 def create(
@@ -54,6 +69,7 @@ def create(
         Delivery,
         [
             {"instance_id": instance_id, "destination": route.destination, "policy": route.policy}
+            | {"correction_id": route.correction_id}
             | fixed
             | times
             for route in routes
@@ -63,32 +79,34 @@ def create(
 
 
 def decided_routes(session: Session, series_id: int, routes: Sequence[Route]) -> list[Route]:
-    """Return the routes with the policy that the series has at each destination, if it has any there.
+    """Return the routes with the decision that the series has at each destination, if it has any there.
 
     So what is created by resending is treated as the rest of its series was.
     """
-    decided = _policies(session, series_id)
-    return [replace(route, policy=decided.get(route.destination, route.policy)) for route in routes]
+    decided = _decisions(session, series_id)
+    return [decided.get(route.destination, route) for route in routes]
 
 
 def late_routes(session: Session, series_id: int, routes: Sequence[Route]) -> list[Route]:
-    """Return the routes that the rest of the series took, with its policies; all where it took none.
+    """Return the routes that the rest of the series took, with its decisions; all where it took none.
 
     A site rule may have kept the series from a destination; a late instance must not go there alone.
     """
-    decided = _policies(session, series_id)
+    decided = _decisions(session, series_id)
     wanted = [route for route in routes if route.destination in decided] if decided else routes
-    return [replace(route, policy=decided.get(route.destination, route.policy)) for route in wanted]
+    return [decided.get(route.destination, route) for route in wanted]
 
 
-def _policies(session: Session, series_id: int) -> dict[str, str]:
-    """Return the policy that a series has at each destination."""
+def _decisions(session: Session, series_id: int) -> dict[str, Route]:
+    """Return the decision that a series has at each destination; the latest, where files were removed."""
+    columns = (Delivery.destination, Delivery.policy, Delivery.correction_id)
     rows = session.execute(
-        select(Delivery.destination, func.min(Delivery.policy))
+        select(*columns)
         .where(Delivery.series_id == series_id)
-        .group_by(Delivery.destination)
+        .distinct()
+        .order_by(Delivery.correction_id.asc().nulls_first(), Delivery.policy.desc())
     )
-    return {row[0]: row[1] for row in rows}
+    return {row.destination: Route(*row) for row in rows}
 
 
 def due(
@@ -105,22 +123,30 @@ def due(
         select(*_WORK)
         .join(Instance, Instance.id == Delivery.instance_id)
         .join(Series, Series.id == Delivery.series_id)
+        .outerjoin(CorrectionRow, CorrectionRow.id == Delivery.correction_id)
         .where(Delivery.destination == destination, PENDING, when)
         .order_by(Delivery.next_attempt_at, Delivery.series_id, Delivery.id)
         .limit(limit)
     )
+    found = rows.mappings().all()
+    said = ranges_of(session, {row["correction_id"] for row in found} - {None})
     by_series: dict[int, list[DeliveryWork]] = {}
-    for work in map(_work, rows.mappings()):
+    for row in found:
+        work = _work(row, said.get(row["correction_id"]))
         by_series.setdefault(work.series_id, []).append(work)
     return tuple(work for together in by_series.values() for work in together)
 
 
-def _work(row: RowMapping) -> DeliveryWork:
-    regions = tuple(frame["region"] for frame in row["frames"] or ())
+def _work(row: RowMapping, said: Sequence[Range] | None) -> DeliveryWork:
+    frames = row["frames"] or ()
+    regions = tuple(frame["region"] for frame in frames)
     work = DeliveryWork(
-        **{name: value for name, value in row.items() if name not in ("frames", "rule")},
-        frame_regions=regions,
+        **{name: value for name, value in row.items() if name not in _ENTAILS}, frame_regions=regions
     )
+    if said is not None:
+        shown = tuple(region_at(said, frame.get("z_mm")) for frame in frames)
+        image = None if frames else region_at(said, row["z_mm"])
+        return replace(work, image_region=image, frame_regions=shown, weights_digest=None)
     if str(row["rule"]).startswith(SITE):  # what the images show might contradict the site's term
         return replace(work, image_region=None, frame_regions=())
     return work
@@ -136,17 +162,32 @@ def next_due_at(session: Session, destination: str) -> datetime | None:
     )
 
 
-def succeeded(session: Session, delivery_id: int, status: int, now: datetime, comment: str = "") -> bool:
+def succeeded(
+    session: Session,
+    delivery_id: int,
+    status: int,
+    now: datetime,
+    comment: str = "",
+    made_by: int | None = ANY,
+) -> bool:
     """Record that an instance was stored, perhaps with a warning (`status` 0x0000 or 0xBxxx).
 
-    Returns False, and changes nothing, if the delivery was settled before.
+    Returns False, and changes nothing, if the delivery was settled before, or if a person has corrected the
+    series since the copy was made, by the correction `made_by` or by the verdict (None): another is to go.
     """
-    return _settled(session, delivery_id, DeliveryState.SENT, status, comment, now)
+    return _settled(session, delivery_id, DeliveryState.SENT, status, comment, now, made_by)
 
 
-def failed(session: Session, delivery_id: int, status: int | None, comment: str, now: datetime) -> bool:
-    """Record that a delivery failed for good; False, and nothing changed, if it was settled before."""
-    return _settled(session, delivery_id, DeliveryState.FAILED, status, comment, now)
+def failed(
+    session: Session,
+    delivery_id: int,
+    status: int | None,
+    comment: str,
+    now: datetime,
+    made_by: int | None = ANY,
+) -> bool:
+    """Record that a delivery failed for good; False, and nothing changed, as `succeeded` has it."""
+    return _settled(session, delivery_id, DeliveryState.FAILED, status, comment, now, made_by)
 
 
 def postponed(
@@ -162,12 +203,21 @@ def postponed(
 
 
 def _settled(
-    session: Session, delivery_id: int, state: DeliveryState, status: int | None, comment: str, now: datetime
+    session: Session,
+    delivery_id: int,
+    state: DeliveryState,
+    status: int | None,
+    comment: str,
+    now: datetime,
+    made_by: int | None,
 ) -> bool:
     series_id = session.scalar(select(Delivery.series_id).where(Delivery.id == delivery_id))
     if series_id is None:
         return False
     lock_series(session, series_id)
+    follows = session.scalar(select(Delivery.correction_id).where(Delivery.id == delivery_id))
+    if made_by not in (ANY, follows):
+        return False
     if not _tried(session, delivery_id, status, comment, now, {"state": state}):
         return False
     settle(session, series_id, now)
@@ -256,16 +306,35 @@ def resend(
     return armed
 
 
-def _rearm(session: Session, series_id: int, route: Route, only_failed: bool, now: datetime) -> int:
+def deliver_anew(session: Session, series_id: int, routes: Sequence[Route], now: datetime) -> int:
+    """Send a decided series again, everything of it, by the decisions of the routes; returns how many.
+
+    What the destinations got before is replaced there as far as they replace anything; instances whose
+    files retention has removed are left alone.
+    """
+    state = lock_series(session, series_id)
+    if state not in DECIDED:
+        return 0
+    armed = sum(_rearm(session, series_id, route, False, now, anew=True) for route in routes)
+    if armed and state is not State.CLASSIFIED:
+        move(session, series_id, state, State.CLASSIFIED, now)
+    return armed
+
+
+def _rearm(
+    session: Session, series_id: int, route: Route, only_failed: bool, now: datetime, anew: bool = False
+) -> int:
     """Arm the deliveries of a series to one destination again, and create missing ones if asked to."""
     kept = select(Instance.id).where(Instance.series_id == series_id, Instance.removed_at.is_(None))
     mine = Delivery.instance_id.in_(kept) & (Delivery.destination == route.destination)
-    changes = {
+    changes: dict[str, Any] = {
         "state": DeliveryState.PENDING,
         "attempts": 0,
         "armed_at": now,
         "next_attempt_at": now,
     }
+    if anew:
+        changes |= {"policy": route.policy, "correction_id": route.correction_id}
     if only_failed:
         return _change(session, mine & (Delivery.state == DeliveryState.FAILED), changes)
     there = exists().where(Delivery.instance_id == Instance.id, Delivery.destination == route.destination)

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, CompoundSelect, Select, func, literal, select, tuple_, union_all
 from sqlalchemy.orm import Session
 
 from db.cursors import Order, Place, Sorting, decoded, encoded
-from db.queries import Filters, conditions
+from db.queries import Filters, conditions, said
 from db.rows import spans
 from db.tables import Series, SpanRow
 from db.words import SERIES_TEXT, Number, matches
@@ -74,6 +74,8 @@ class SeriesLine:
     failure: str | None
     weights_digest: str | None
     software_version: str | None
+    correction_id: int | None
+    corrected_term: str | None
     spans: tuple[Span, ...]
 
 
@@ -140,11 +142,18 @@ def _candidates(filters: Filters, *columns: ColumnElement[Any]) -> Select[Any]:
         return _by_words(filters)
     if filters.region is not None:
         rest = replace(filters, region=None)
-        shown = select(SpanRow.series_id).where(SpanRow.region == filters.region).distinct().subquery()
-        return (
-            select(Series.id, *columns).join(shown, shown.c.series_id == Series.id).where(*conditions(rest))
-        )
+        shown = _showing(filters.region).subquery()
+        joined = select(Series.id, *columns).join(shown, shown.c.series_id == Series.id)
+        return joined.where(*conditions(rest))
     return select(Series.id, *columns).where(*conditions(filters))
+
+
+def _showing(region: str) -> CompoundSelect[Any]:
+    """Ask for the series that show a region: by their verdicts, and by corrections alone."""
+    of = SpanRow.series_id == Series.id
+    there = select(literal(1)).where(of, SpanRow.region == region).exists()
+    verdicts = select(SpanRow.series_id).where(SpanRow.region == region).distinct()
+    return union_all(verdicts, select(Series.id).where(said(region), ~there))
 
 
 def _words_alone(filters: Filters) -> bool:
@@ -162,7 +171,8 @@ def _walked(filters: Filters, *columns: ColumnElement[Any]) -> Select[Any]:
     asked = list(conditions(replace(filters, region=None)))
     if filters.region is not None:
         mine = SpanRow.series_id == Series.id
-        asked.append(select(literal(1)).where(mine, SpanRow.region == filters.region).exists())
+        shown = select(literal(1)).where(mine, SpanRow.region == filters.region).exists()
+        asked.append(shown | said(filters.region))
     return select(Series.id, *columns).where(*asked)
 
 

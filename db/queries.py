@@ -12,7 +12,7 @@ from db.moves import PENDING
 from db.records import FrameResult
 from db.rows import DeliverySummary, InstanceSummary, delivery_summaries, instance_summaries, spans
 from db.states import STORED
-from db.tables import Delivery, Instance, Series, SpanRow
+from db.tables import CorrectionSpan, Delivery, Instance, Series, SpanRow
 from db.words import SERIES_TEXT, Number, matches, words
 from model.regions import UNKNOWN
 from rules.verdict import Span
@@ -23,11 +23,11 @@ class Filters:
     """What to look for; None asks for nothing, and all that is set must hold.
 
     `patient` is a Patient ID or name, matched as DICOM does: exactly, or with the wild cards * and ? in any
-    case. `text` are beginnings of words (db/words.py). `region` is a key: some span has it; `term` is
-    the verdict's, or `unknown` for a verdict without one; `source` the AE title that sent it. Study dates are
-    inclusive; `received_from` is inclusive, `received_to` is not. `disagreement` compares the incoming Body
-    Part Examined with the verdict's term. `review_below` finds what a person should look at: no term, a
-    remark, or a confidence below this.
+    case. `text` are beginnings of words (db/words.py). `region` is a key: some span has it, or a person said
+    so; `term` is that of the correction or else of the verdict, `unknown` for a verdict without one; `source`
+    the AE title that sent it. Study dates are inclusive; `received_from` is inclusive, `received_to` is not.
+    `disagreement` compares the incoming Body Part Examined with the verdict's term. `review_below` finds what
+    a person should look at: no term, a remark, or a confidence below this, and no correction.
     """
 
     patient: str | None = None
@@ -46,6 +46,7 @@ class Filters:
     term: str | None = None
     source: str | None = None
     review_below: float | None = None
+    corrected: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ class SeriesRow:
 
     `reason` says why there is no verdict, `failure` what could not be delivered. `disagrees` is None where
     the incoming value or the term is missing. `instances` and all counts but `conflicts` are without those
-    in conflict; `unjudged` are late ones, or all before the outcome.
+    in conflict; `unjudged` are late ones, or all before the outcome. `corrected_term` is what a person said,
+    who may have said that no term fits; with a `correction_id` it holds in place of `term`.
     """
 
     series_id: int
@@ -95,6 +97,8 @@ class SeriesRow:
     passed_on: tuple[tuple[str, int], ...]
     unjudged: int
     conflicts: int
+    correction_id: int | None
+    corrected_term: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,16 @@ _IMAGE = tuple(getattr(Instance, name) for name in ImageRow.__dataclass_fields__
 
 def series_rows(session: Session, filters: Filters) -> list[SeriesRow]:
     """Return the matching series, the latest first; four queries, however many series."""
-    wanted = matching(filters)
+    return _rows(session, matching(filters))
+
+
+def series_row(session: Session, series_id: int) -> SeriesRow | None:
+    """Return one series by its number; None if there is none."""
+    rows = _rows(session, select(Series.id).where(Series.id == series_id))
+    return rows[0] if rows else None
+
+
+def _rows(session: Session, wanted: Select[int]) -> list[SeriesRow]:
     found = session.execute(
         select(Series.id.label("series_id"), Series.flags, *_SERIES)
         .where(Series.id.in_(wanted))
@@ -192,14 +205,11 @@ def conditions(filters: Filters) -> Iterator[ColumnElement[bool]]:
         yield _like(Series.patient_id, filters.patient) | _like(Series.patient_name, filters.patient)
         yield from _beginning(filters.patient)
     if filters.region is not None:
-        yield Series.id.in_(select(SpanRow.series_id).where(SpanRow.region == filters.region))
+        shown = Series.id.in_(select(SpanRow.series_id).where(SpanRow.region == filters.region))
+        yield shown | said(filters.region)
     if filters.text is not None:
         yield _has_words(filters.text)
-    if filters.term is not None:
-        unknown = Series.term.is_(None) & Series.rule.is_not(None)
-        yield unknown if filters.term == UNKNOWN else Series.term == filters.term
-    if filters.review_below is not None:
-        yield Series.review | (Series.confidence < filters.review_below)
+    yield from _verdicts(filters)
     if filters.date_from is not None:
         yield Series.study_date >= f"{filters.date_from:%Y%m%d}"
     if filters.date_to is not None:
@@ -217,6 +227,25 @@ def conditions(filters: Filters) -> Iterator[ColumnElement[bool]]:
         Series.disagrees: filters.disagreement,
     }
     yield from (column == value for column, value in equal.items() if value is not None)
+
+
+def _verdicts(filters: Filters) -> Iterator[ColumnElement[bool]]:
+    """Give the conditions on what was decided, by the node or by a person."""
+    if filters.term is not None:
+        unknown = Series.term.is_(None) & Series.rule.is_not(None)
+        told = unknown if filters.term == UNKNOWN else Series.term == filters.term
+        yield (told & Series.correction_id.is_(None)) | (Series.corrected_term == filters.term)
+    if filters.corrected is not None:
+        yield Series.correction_id.is_not(None) if filters.corrected else Series.correction_id.is_(None)
+    if filters.review_below is not None:
+        unsure = (Series.confidence < filters.review_below) & Series.correction_id.is_(None)
+        yield Series.review | unsure
+
+
+def said(region: str) -> ColumnElement[bool]:
+    """Ask whether a person said that a series shows a region."""
+    mine = select(CorrectionSpan.correction_id).where(CorrectionSpan.region == region)
+    return Series.correction_id.in_(mine)
 
 
 def _has_words(search: str) -> ColumnElement[bool]:

@@ -40,10 +40,14 @@ class SeriesFacts:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A configured destination and its policy: `always`, `when_missing_or_wrong` or `never` relabel."""
+    """A configured destination and its policy: `always`, `when_missing_or_wrong` or `never` relabel.
+
+    `correction_id`: the copies follow this correction, not the verdict.
+    """
 
     destination: str
     policy: str
+    correction_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,8 @@ class DeliveryWork:
     Everything from `decided_at` on is stored once, with the verdict, so that each attempt makes the
     same bytes. `attempts` and `armed_at` count from the last time the delivery was (re-)armed; the age
     of a delivery is measured from `armed_at`. `term`, the code and `paired` are the series', `image_region`
-    is this image's region key, `frame_regions` those of its frames (empty where it has none).
+    is this image's region key, `frame_regions` those of its frames (empty where it has none). With a
+    `correction_id` all of them are those of that correction.
     """
 
     delivery_id: int
@@ -115,3 +120,4 @@ class DeliveryWork:
     weights_digest: str | None
     software_version: str
     frame_regions: tuple[str | None, ...] = ()
+    correction_id: int | None = None

@@ -1,13 +1,14 @@
 """Results: storing what the worker found in a series, once, and creating the deliveries."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from db.columns import clean_key
+from db.corrections import NewCorrection, record
 from db.deliveries import create
 from db.moves import move, settle
 from db.records import ImageResult, Outcome, Route
@@ -19,12 +20,17 @@ from rules.verdict import Verdict
 
 
 def record_outcome(
-    session: Session, series_id: int, outcome: Outcome, routes: Sequence[Route], now: datetime
+    session: Session,
+    series_id: int,
+    outcome: Outcome,
+    routes: Sequence[Route],
+    now: datetime,
+    inherited: NewCorrection | None = None,
 ) -> bool:
     """Store the outcome of a stable series and create one delivery an instance and route.
 
     Returns False, and changes nothing, if somebody stored one before. With nothing to deliver the series
-    is `delivered` at once.
+    is `delivered` at once. A correction that is `inherited` from another series is stored, too, and followed.
     """
     if not move(session, series_id, State.STABLE, State.CLASSIFIED, now):
         return False
@@ -36,6 +42,9 @@ def record_outcome(
     )
     ids = {row.sop_instance_uid: row.id for row in instances}
     _store_images(session, ids, outcome.images)
+    if inherited is not None:
+        correction_id = record(session, series_id, inherited, now)
+        routes = [replace(route, correction_id=correction_id) for route in routes]
     create(session, series_id, list(ids.values()), routes, now)
     refresh(session, series_id)
     settle(session, series_id, now)

@@ -107,6 +107,46 @@ class Series(Base):
     failure: Mapped[str | None] = mapped_column(CleanText)
     weights_digest: Mapped[str | None] = mapped_column(CleanText)
     software_version: Mapped[str | None] = mapped_column(CleanText)
+    correction_id: Mapped[int | None] = mapped_column(RowId, index=True)
+    corrected_term: Mapped[str | None] = mapped_column(CleanText, index=True)
+
+
+class CorrectionRow(Base):
+    """What a person said of a series, beside its verdict; the one that `Series.correction_id` names holds.
+
+    `carried_from` is the correction of another series of the same Frame of Reference that this one follows.
+    """
+
+    __tablename__ = "corrections"
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    series_id: Mapped[int] = mapped_column(RowId, ForeignKey("series.id"), index=True)
+    made_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    made_by: Mapped[str] = mapped_column(CleanText)
+    note: Mapped[str] = mapped_column(CleanText)
+    carried_from: Mapped[int | None] = mapped_column(RowId, ForeignKey("corrections.id"))
+    term: Mapped[str | None] = mapped_column(CleanText)
+    code_value: Mapped[str | None] = mapped_column(CleanText)
+    code_meaning: Mapped[str | None] = mapped_column(CleanText)
+    paired: Mapped[bool]
+    software_version: Mapped[str] = mapped_column(CleanText)
+
+
+class CorrectionSpan(Base):
+    """One range of a correction, from the feet up, in mm along the patient's z axis; None for all of it."""
+
+    __tablename__ = "correction_spans"
+    __table_args__ = (
+        UniqueConstraint("correction_id", "ordinal"),
+        Index("ix_correction_spans_region_correction_id", "region", "correction_id"),
+    )
+
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
+    correction_id: Mapped[int] = mapped_column(RowId, ForeignKey("corrections.id"))
+    ordinal: Mapped[int]
+    region: Mapped[str] = mapped_column(CleanText)
+    low_mm: Mapped[float | None] = mapped_column(Double)
+    high_mm: Mapped[float | None] = mapped_column(Double)
 
 
 class Instance(Base):
@@ -185,6 +225,7 @@ class Delivery(Base):
     """One instance for one destination.
 
     `attempts` counts since `armed_at` (and spaces the next try), `tries` since ever (and numbers them).
+    Copies are made by the correction of `correction_id`, or by the verdict where that is None.
     """
 
     __tablename__ = "deliveries"
@@ -216,6 +257,7 @@ class Delivery(Base):
     instance_id: Mapped[int] = mapped_column(RowId, ForeignKey("instances.id"))
     destination: Mapped[str] = mapped_column(CleanText)
     policy: Mapped[str] = mapped_column(CleanText)
+    correction_id: Mapped[int | None] = mapped_column(RowId)
     state: Mapped[str] = mapped_column(Text)
     attempts: Mapped[int]
     tries: Mapped[int]

@@ -22,7 +22,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.operators import OperatorType
 
 from db.columns import clean
-from db.tables import Series, SpanRow
+from db.tables import CorrectionSpan, Series, SpanRow
 
 MAXIMUM_WORDS: Final = 8
 """Words of a search that are looked for; a ninth narrows nothing that a person would read."""
@@ -45,6 +45,7 @@ _COLUMNS: Final = (
     Series.calling_ae_title,
     Series.manufacturer,
     Series.term,
+    Series.corrected_term,
 )
 
 _STORE: Final = {
@@ -116,10 +117,12 @@ def store(session: Session, documents: Iterable[tuple[int, str]]) -> None:
 
 
 def refresh(session: Session, series_id: int) -> None:
-    """Store anew what a series is found by: its facts, its term and its regions."""
+    """Store anew what a series is found by: its facts, its terms and its regions."""
     row = session.execute(select(*_COLUMNS).where(Series.id == series_id)).one()
-    regions = session.scalars(select(SpanRow.region).where(SpanRow.series_id == series_id))
-    store(session, [(series_id, document([*row, *regions]))])
+    shown = select(SpanRow.region).where(SpanRow.series_id == series_id)
+    holds = select(Series.correction_id).where(Series.id == series_id).scalar_subquery()
+    said = select(CorrectionSpan.region).where(CorrectionSpan.correction_id == holds)
+    store(session, [(series_id, document([*row, *session.scalars(shown), *session.scalars(said)]))])
 
 
 def is_stored(session: Session, series_id: int) -> bool:

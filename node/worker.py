@@ -19,12 +19,12 @@ from db.session import Database, open_migrated
 from model.classify import Classifier
 from model.frames import read_headers
 from model.gate import reason
-from model.geometry import normal, order, places_mm
+from model.geometry import centre_z_mm, normal, order, places_mm, plane
 from model.prediction import Prediction
 from model.radiographs import MODALITIES, model_of
 from model.read import Image, ImageHeader, NotDicomError, UndecodableError, read_pixels
 from model.standing import reach_mm, stood
-from node import films, site, version
+from node import correcting, films, site, version
 from node import log as logs
 from node.clock import utc_now
 from node.confine import confine
@@ -106,7 +106,9 @@ def classify_series(
     ruled = rule is not None and rule.term is not None
     texts = () if ruled else (known.series_description, known.study_description)
     outcome = _flagged(outcome, incoming, texts)
-    term = _term(outcome.verdict)
+    with database.reading() as session:
+        inherited = correcting.inherited(session, series_id, outcome)
+    term = _term(outcome.verdict) if inherited is None else correcting.term_of(inherited)
     routes = [
         Route(each.name, KEEP if site.keeps(rule) else action_for(each, incoming, term, config.relabel))
         for each in site.destinations(config, rule, known, site.found(outcome.verdict))
@@ -114,7 +116,7 @@ def classify_series(
     now = utc_now()
     prepared = reporting.prepare(headers, outcome, routes, config, spool, now)
     with database.session() as session:
-        recorded = record_outcome(session, series_id, outcome, routes, now)
+        recorded = record_outcome(session, series_id, outcome, routes, now, inherited)
         if recorded and prepared is not None:
             reporting.record(session, prepared, now)
     if recorded and artist is not None:
@@ -238,11 +240,18 @@ def _classified(
     verdict: Verdict,
 ) -> Results:
     return [
-        (header, ImageResult(header.sop_instance_uid, region, confidence, float(position), None))
+        (header, _result(header, region, confidence, float(position)))
         for header, position, region, confidence in zip(
             headers, positions, verdict.regions, verdict.confidences, strict=True
         )
     ]
+
+
+def _result(header: ImageHeader, region: str, confidence: float, position: float) -> ImageResult:
+    """Return what an image shows; its height is that of its middle, where it lies across the body."""
+    across = header.position is not None and plane(header.orientation) == "axial"
+    height = centre_z_mm(header) if across else None
+    return ImageResult(header.sop_instance_uid, region, confidence, position, None, z_mm=height)
 
 
 def _slot(header: ImageHeader) -> tuple[Path, int]:

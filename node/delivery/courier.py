@@ -204,7 +204,9 @@ class Courier:
     def _record(self, work: DeliveryWork, answer: Answer) -> None:
         if self._counts(answer.status):
             with self._database.session() as session:
-                succeeded(session, work.delivery_id, answer.status, utc_now(), answer.comment)
+                succeeded(
+                    session, work.delivery_id, answer.status, utc_now(), answer.comment, work.correction_id
+                )
             self._ledger.delivered(work)
             metrics.delivered(self._destination.name, work.armed_at)
             return
@@ -258,7 +260,7 @@ class Courier:
             reason=comment,
         )
         with self._database.session() as session:
-            failed(session, work.delivery_id, code, comment, utc_now())
+            failed(session, work.delivery_id, code, comment, utc_now(), work.correction_id)
         self._ledger.failed(work)
         metrics.TRIES.labels(self._destination.name, "failed").inc()
 

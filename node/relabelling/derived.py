@@ -17,7 +17,7 @@ from node.relabelling.provenance import code
 from node.relabelling.splice import element, first_item, index, item, items_of, sequence, splice
 from node.relabelling.uids import named_uid
 
-DESCRIPTION: Final = b"Body part told from the pixels; the pixel data are those of the source image"
+DESCRIPTION: Final = b"Body part attributes corrected; the pixel data are those of the source image"
 
 DERIVATION: Final = ("RELABEL", "99BODYTAG", "Body part attributes corrected, pixel data unchanged")
 """The code of the derivation of frames: CID 7203, which may be extended, has none for it."""

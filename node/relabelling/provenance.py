@@ -13,6 +13,8 @@ from node.relabelling.splice import element, item, sequence
 ALWAYS_RECORDED: Final = frozenset({tags.ANATOMIC_REGION, tags.BODY_PART, tags.LATERALITY})
 """Recorded with zero length where they were absent, too: together they say what the series was."""
 
+_CONTRIBUTION: Final = (b"Body part told from the pixels", b"Body part corrected by a person")
+
 _CODE_STRINGS: Final = {
     tags.IMAGE_TYPE: re.compile(r"[A-Z0-9 _]{0,16}(\\[A-Z0-9 _]{0,16})*"),
     tags.BODY_PART: re.compile(r"[A-Z0-9 _]{0,16}"),
@@ -49,7 +51,7 @@ def contributing_equipment(work: DeliveryWork, ae_title: str, syntax: Syntax) ->
             element(0x00081090, b"LO", b"bodytag", syntax),
             element(0x00181020, b"LO", versions.encode("ascii"), syntax),
             element(0x0018A002, b"DT", moment(work), syntax),
-            element(0x0018A003, b"ST", b"Body part told from the pixels", syntax),
+            element(0x0018A003, b"ST", _CONTRIBUTION[work.correction_id is not None], syntax),
             sequence(0x0040A170, [purpose], syntax),
         ),
         syntax,
