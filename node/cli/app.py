@@ -17,6 +17,7 @@ from node.auditing.admin import commanded
 from node.cli import destinations as cli_destinations
 from node.cli import doctor as cli_doctor
 from node.cli import evaluate as cli_evaluate
+from node.cli import notify as cli_notify
 from node.cli import peers as cli_peers
 from node.cli import results as cli_results
 from node.cli import training as cli_training
@@ -48,6 +49,7 @@ app.command("destinations")(cli_destinations.list_destinations)
 app.command()(cli_destinations.deliveries)
 app.command()(cli_destinations.pause)
 app.command()(cli_destinations.resume)
+app.command()(cli_notify.notify)
 app.command()(cli_training.train)
 app.command()(cli_evaluate.evaluate)
 app.add_typer(cli_users.user, name="user")
