@@ -36,6 +36,10 @@ class StandIn:
         del weights, threads
         return cls()
 
+    def unknown_plane(self, header: ImageHeader) -> str | None:
+        """Know every plane."""
+        del header
+
     def predict(self, modality: str, images: Iterable[Image]) -> Prediction:
         """Say the same of the same pixels, in any process."""
         assert modality == "CT"
