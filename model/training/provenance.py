@@ -21,7 +21,7 @@ ANATOMIES: Final = (
 
 @dataclass(frozen=True)
 class Origin:
-    """One source under one licence: what of it was used, subjects and labelled axial slices."""
+    """One source under one licence: what of it was used, subjects and labelled slices."""
 
     source: str
     licence: str
@@ -48,6 +48,9 @@ def all_origins(data: Path, modality: str, split: Split, choice: Choice = EVERYT
     lent: tuple[Origin, ...] = ()
     if choice.images != SYNTHETIC:
         own = origins(_chosen(data, modality, choice), split.train, "images")
+    if choice.images != SYNTHETIC and choice.upright:
+        along = _chosen(data, modality, choice, upright=True)
+        own += origins(along, split.train, "sagittal and coronal images")
     if choice.images != SYNTHETIC and modality == "MR":
         rows = [row for row in _chosen(data, "CT", choice) if row.hounsfield]
         lent = origins(rows, split.train, "CT turned into MR-like images")
@@ -57,8 +60,8 @@ def all_origins(data: Path, modality: str, split: Split, choice: Choice = EVERYT
     return (*own, *lent, *drawn)
 
 
-def _chosen(data: Path, modality: str, choice: Choice) -> list[Row]:
-    rows = usable(read_manifest(data, modality), ("train",))
+def _chosen(data: Path, modality: str, choice: Choice, upright: bool = False) -> list[Row]:
+    rows = usable(read_manifest(data, modality), ("train",), upright)
     return [row for row in rows if row.source not in choice.without]
 
 
