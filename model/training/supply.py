@@ -20,10 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.networks import Definition
-from model.training import folder, projections, radiographs, split
+from model.training import folder, radiographs, split
 from model.training import radiograph_sampler as films
 from model.training.data import samples
 from model.training.position import Pairs, pairs_in
+from model.training.projections import samples as projections
 from model.training.run import Run, RunError
 from model.training.sampler import REAL, SYNTHETIC, Pool, Sampler, grouped, make_pool
 
@@ -87,7 +88,7 @@ def _films(run: Run) -> films.Pool:
     if run.data is None:
         raise RunError("data: there are no radiographs without it")
     rows = radiographs.training(radiographs.read(run.data), run.without) if run.images != SYNTHETIC else ()
-    drawn = projections.samples(run.data, run.bodies) if run.images != REAL else ()
+    drawn = projections(run.data, run.bodies) if run.images != REAL else ()
     pool = films.make_pool(run.data, rows, drawn)
     if not pool.samples:
         raise RunError("there is no radiograph to train on")

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from model.classify import SHIPPED, Classifier
+from node.cli import film_report
 from node.cli.options import JsonOption, fail, sentences
 from node.settings.config import Config
 from node.version import VERSION
@@ -32,6 +33,7 @@ class Modality(StrEnum):
 
     CT = "CT"
     MR = "MR"
+    XR = "XR"
 
 
 ModalityOption = Annotated[Modality, typer.Option(help="whose shipped weights, or whose runs of a folder")]
@@ -81,7 +83,13 @@ def evaluate(
 ) -> None:
     """Score weights on subjects and sources never trained on; write a report, the model card, experiments."""
     with sentences(), _as_sentences():
-        if experiments is not None:
+        if modality is Modality.XR:
+            if any((compare, part, folder, labels, reference, against)):
+                fail("radiographs are judged with --weights or --experiments, --out and --card alone")
+            path = weights or _weights(config, modality)
+            films = film_report.FilmRequest(path, data, out, card, as_json)
+            print(film_report.said(films, experiments, _progress))
+        elif experiments is not None:
             print(_experiments(modality, experiments, reference, data, out, card, cache, as_json))
         else:
             from model.training.session import Request
