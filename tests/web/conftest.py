@@ -2,18 +2,21 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 from starlette.testclient import TestClient
 
 from db.accounts import Role
 from db.session import migrate, open_database
 from node.web.context import Context, make_context
 from tests.harness import command
-from tests.web.serving import PASSWORD, client_of, make_user, page_config
+from tests.web.serving import client_of, page_config
+from tests.web.visiting import Site, Visitor
 
 AsRole = Callable[[Role | None], TestClient]
+Visit = Callable[..., Visitor]
 
 
 @pytest.fixture
@@ -42,24 +45,17 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def log_in(browser: Browser) -> Iterator[Callable[[Context, str, Role], Page]]:
-    """Open a page as a user of a role; a message on the console or an error in a script fails the test."""
-    contexts, said = [], []
+def visit(browser: Browser) -> Iterator[Visit]:
+    """Give fresh browsers at a site; what one of them complains of, and was not expected, fails the test."""
+    visitors: list[Visitor] = []
 
-    def opened(context: Context, url: str, role: Role, **options: object) -> Page:
-        user = make_user(context.database, role)
-        fresh = browser.new_context(base_url=url, **options)  # type: ignore[arg-type]
-        contexts.append(fresh)
-        page = fresh.new_page()
-        page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.goto("/login")
-        page.get_by_label("Name").fill(user.name)
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Log in").click()
-        return page
+    def fresh(site: Site, role: Role | None = None, **options: Any) -> Visitor:
+        visitors.append(Visitor(browser, site, **options))
+        if role is not None:
+            visitors[-1].log_in(role)
+        return visitors[-1]
 
-    yield opened
-    for each in contexts:
+    yield fresh
+    for each in visitors:
         each.close()
-    assert said == []
+    assert [said for each in visitors for said in each.complaints] == []

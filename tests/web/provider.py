@@ -1,4 +1,4 @@
-"""An OpenID provider for the tests: a real server that checks client, code and PKCE, and cheats when told to."""
+"""An OpenID provider for the tests: a real server that checks client, code and PKCE, and cheats when told."""
 
 import base64
 import hashlib
