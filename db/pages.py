@@ -8,7 +8,7 @@ is counted first, up to CAP, because neither database can be trusted to guess it
 - many: the index of the order is walked, and what does not match is skipped, which is seldom.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -113,6 +113,14 @@ def page(
     more = len(found) > size
     rows = lines(session, [place.series_id for place in found[:size]])
     return Page(rows, encoded(sorting, found[size - 1]) if more else None, total, total < CAP)
+
+
+def every(session: Session, filters: Filters) -> Iterator[SeriesLine]:
+    """Yield all matching series, the latest first, a page at a time."""
+    few, after = count(session, filters) < CAP, None
+    while found := _places(session, filters, Sorting(), after, MAXIMUM_SIZE, few):
+        yield from lines(session, [place.series_id for place in found])
+        after = found[-1]
 
 
 def count(session: Session, filters: Filters) -> int:

@@ -17,6 +17,7 @@ from node.auditing.admin import commanded
 from node.cli import destinations as cli_destinations
 from node.cli import doctor as cli_doctor
 from node.cli import evaluate as cli_evaluate
+from node.cli import labels as cli_labels
 from node.cli import notify as cli_notify
 from node.cli import peers as cli_peers
 from node.cli import results as cli_results
@@ -44,6 +45,7 @@ app.command()(cli_peers.echo)
 app.command()(cli_results.classify)
 app.command()(cli_results.query)
 app.command()(cli_results.resend)
+app.command("export-labels")(cli_labels.export_labels)
 app.command()(cli_doctor.doctor)
 app.command("destinations")(cli_destinations.list_destinations)
 app.command()(cli_destinations.deliveries)

@@ -9,10 +9,15 @@ from fastapi.staticfiles import StaticFiles
 from node.version import VERSION
 from node.web import health, metrics
 from node.web.access import Viewer, unforged, viewer
+from node.web.api import corrections as api_corrections
+from node.web.api import export as api_export
+from node.web.api import queues as api_queues
+from node.web.api import series as api_series
 from node.web.context import Context
 from node.web.errors import add_handlers
 from node.web.pages import (
     account,
+    correction,
     dashboard,
     destinations,
     login,
@@ -35,13 +40,19 @@ OPEN: Final[tuple[APIRouter, ...]] = (
 PAGES: Final[tuple[APIRouter, ...]] = (
     series_list.router,
     series_page.router,
+    correction.router,
     destinations.router,
     dashboard.router,
     users.router,
 )
 """Routers of pages; all need a viewer, routes may ask for more. None of them is in the OpenAPI."""
 
-API: Final[tuple[APIRouter, ...]] = ()
+API: Final[tuple[APIRouter, ...]] = (
+    api_series.router,
+    api_corrections.router,
+    api_export.router,
+    api_queues.router,
+)
 """Routers of the API, each with a path below /api/v1; all need a viewer, and stand in the OpenAPI."""
 
 FIRST_PAGE: Final = "/series"

@@ -1,0 +1,1 @@
+"""The JSON API: the same questions that the pages ask, for programs."""
