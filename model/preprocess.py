@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from model.tone import evened
+from model.tone import evened, reduced
 
 CLIP_STD: Final = 4.0
 SCALE_STD: Final = 2.0
@@ -68,6 +68,8 @@ def network_input(
         raise ValueError(f"image of shape {values.shape} with a mask of shape {valid.shape} has no meaning")
     known = believable(spacing_mm)
     aspect = known[0] / known[1] if known else 1.0
+    if preprocessing == RADIOGRAPH:
+        values, valid = reduced(values, valid)
     if preprocessing != WHOLE:
         top, bottom, left, right = body_box(values, valid)
         if preprocessing == PHYSICAL and known:

@@ -8,6 +8,7 @@ everything local.
 
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,8 +18,27 @@ EXPOSED: Final = 0.08
 """What is darker, after stretching, is direct exposure or shutter, and does not count for the mean."""
 POWERS: Final = (0.4, 2.5)
 HALF_RANGE: Final = 2.0
+LARGEST: Final = 768
 _ENOUGH: Final = 64_000
 """Pixels that the quantiles are found on, at least; more would tell no more."""
+
+
+def reduced(
+    values: NDArray[np.float32], valid: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return a film of at most LARGEST pixels a side, by averaging: finer detail never reaches the network."""
+    rows, columns = values.shape
+    scale = LARGEST / max(rows, columns)
+    if scale >= 1.0:
+        return values, valid
+    size = max(1, round(columns * scale)), max(1, round(rows * scale))
+    usable = valid & np.isfinite(values)
+    filled = values
+    if not usable.all():
+        filled = np.where(usable, values, values[usable].min() if usable.any() else np.float32(0.0))
+    small = cv2.resize(filled, size, interpolation=cv2.INTER_AREA)
+    mask = cv2.resize(usable.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    return np.asarray(small, np.float32), mask > 0
 
 
 def evened(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:

@@ -6,6 +6,7 @@ probabilities alone. Each image counts as a series of its own, each subject once
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,8 +74,7 @@ def ask(
     path: Path, rows: Sequence[Radiograph], data: Path, tick: Tick = lambda: None, look: Any = None
 ) -> Said:
     """Ask the weights at `path` of all rows; `look` may change the pixels first (uint8, row) -> uint8."""
-    weights = load(path)
-    classifier = Classifier.load({MODEL: path})
+    weights, classifier = load(path), _classifier(path)
 
     def images() -> Iterable[Image]:
         for row in rows:
@@ -91,6 +91,12 @@ def ask(
         _logs(found.part_probabilities, weights.part_temperature),
         found.energy.astype(np.float64),
     )
+
+
+@lru_cache(maxsize=1)
+def _classifier(path: Path) -> Classifier:
+    """Load the weights once for several sets of images."""
+    return Classifier.load({MODEL: path})
 
 
 def _logs(probabilities: Table, temperature: float) -> NDArray[np.float64]:
