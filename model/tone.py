@@ -26,7 +26,7 @@ _ENOUGH: Final = 64_000
 def reduced(
     values: NDArray[np.float32], valid: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Return a film of at most LARGEST pixels a side, by averaging: finer detail never reaches the network."""
+    """Return a film of at most LARGEST pixels a side, by averaging; finer detail would not be seen."""
     rows, columns = values.shape
     scale = LARGEST / max(rows, columns)
     if scale >= 1.0:
