@@ -100,12 +100,19 @@ def test_extras_are_declared() -> None:
 
 def test_config_of_the_container(config: Config) -> None:
     """The container's configuration loads and agrees with the image on port, spool and database."""
-    assert last("EXPOSE") == str(config.receive.port)
+    assert last("EXPOSE") == f"{config.receive.port} {config.web.port}"
     assert json.loads(last("VOLUME")) == [str(config.spool.folder)]
     assert config.database.url == f"postgresql+psycopg://bodytag:{PASSWORD}@db/bodytag"
     mounts = compose()["services"]["bodytag"]["volumes"]
     assert f"spool:{config.spool.folder}" in mounts
     assert f"BODYTAG_CONFIG={mounts[0].split(':')[1]}" in last("ENV")
+
+
+def test_the_page_is_published_to_this_machine_alone(config: Config) -> None:
+    """Without TLS the page listens within the container, and Docker lets only the host itself in."""
+    assert (config.web.host, config.web.certificate, config.web.without_tls) == ("0.0.0.0", None, True)  # noqa: S104
+    published = [str(each) for each in compose()["services"]["bodytag"]["ports"]]
+    assert [each for each in published if each.endswith(f":{config.web.port}")] == ["127.0.0.1:8042:8042"]
 
 
 def test_health_check_is_a_command(config: Config) -> None:
