@@ -8,10 +8,10 @@ FUZZ_SECONDS ?= 600
 DATA   ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev peers demo test lint format chaos fuzz audit bench train evaluate clean
+.PHONY: help install dev peers demo test lint format chaos fuzz audit bench bench-web train evaluate clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(BIN)/bodytag: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -58,6 +58,9 @@ audit: $(VENV)/dev ## write build/sbom.cdx.json and ask for known weaknesses of 
 
 bench: $(VENV)/dev peers ## measure against dcmtk and write BENCHMARKS.md
 	$(BIN)/python -m tests.bench
+
+bench-web: $(VENV)/dev peers ## time lists and filters over a million series, into BENCHMARKS.md
+	$(BIN)/python -m tests.bench.lists
 
 train: $(VENV)/dev ## train the network of a modality into runs/: make train MODALITY=CT DATA=../shared/data
 	$(BIN)/bodytag train --config model/training/runs/$(shell echo $(MODALITY) | tr A-Z a-z).yaml --data $(DATA)

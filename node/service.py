@@ -32,6 +32,7 @@ from node.series import Tracker
 from node.settings.config import Config
 from node.storage.retention import Keeper
 from node.storage.spool import Spool
+from node.upkeep import Upkeep
 from node.version import VERSION
 from node.web.process import WebPage, first_login
 
@@ -96,6 +97,7 @@ class Node:
         for number, forwarder in enumerate(self._forwarders):
             self._run(f"forwarder-{number}", forwarder.run)
         self._run("retention", self._keeper.run)
+        self._run("upkeep", Upkeep(self._database).run)
         self._run("commitment", self._commitments.run)
         self._run("notifier", self._notifier.run)
         self.receiver.start()

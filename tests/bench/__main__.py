@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from node import log
 from node.settings.config import Log
 from tests.bench.dicom import forward, receive, rewrite
+from tests.bench.lists import split
 from tests.bench.measure import Table
 from tests.bench.networks import end_to_end, inference
 from tests.builders import Recipe, blob, write
@@ -64,7 +65,9 @@ def main() -> None:
         filesystem = _filesystem(Path(folder))
     minutes = (time.monotonic() - started) / 60
     head = _head(filesystem, minutes, plan.images)
-    plan.out.write_text(head + "\n".join(table.markdown() for table in tables), encoding="utf-8")
+    _, lists = split(plan.out.read_text(encoding="utf-8") if plan.out.exists() else "")
+    measured = "\n".join(table.markdown() for table in tables)
+    plan.out.write_text("\n".join(filter(None, (head + measured, lists))), encoding="utf-8")
 
 
 def _measure(folder: Path, images: int, rounds: int, only: str) -> list[Table]:
