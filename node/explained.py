@@ -6,6 +6,13 @@ from rules.explain import Received, explain
 
 def explanation(row: SeriesRow) -> str:
     """Say in one sentence why a series is called what it is called, or why it has no verdict."""
+    if row.correction_id is None:
+        return _verdict(row)
+    said = row.corrected_term or "that no one term fits"
+    return f"a person says {said}; the verdict: {_verdict(row)}"
+
+
+def _verdict(row: SeriesRow) -> str:
     if row.decided_at is None:
         return f"not decided yet, it is {row.state}."
     if row.term is None and not row.spans:

@@ -29,7 +29,9 @@ def spans_text(spans: Sequence[Span]) -> str:
 
 
 def verdict_text(row: SeriesRow) -> str:
-    """Say in a few words what was decided, or why nothing was."""
+    """Say in a few words what was decided, or why nothing was; a person's word holds."""
+    if row.correction_id is not None:
+        return f"{row.corrected_term or 'no term'} (corrected)"
     if row.term is not None:
         return f"{row.term} {row.confidence or 0:.2f}"
     return f"unknown ({row.rule})" if row.spans else (row.reason or "")
