@@ -16,8 +16,8 @@ from rules.verdict import Span
 CSV_COLUMNS: Final = (
     "series_id", "state", "received_at", "patient_id", "study_date", "modality", "study_instance_uid",
     "series_instance_uid", "series_description", "calling_ae_title", "instances", "classified",
-    "incoming_body_part", "term", "confidence", "disagrees", "rule", "spans", "reason", "failure",
-    "deliveries", "conflicts",
+    "incoming_body_part", "term", "radiograph_group", "confidence", "disagrees", "rule", "spans", "reason",
+    "failure", "deliveries", "conflicts",
 )  # fmt: skip
 
 
