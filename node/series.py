@@ -81,6 +81,11 @@ class Tracker:
         with self._lock:
             return len(self._open) + len(self._under_way)
 
+    def counts(self) -> dict[SeriesKey, int]:
+        """Return how many instances of each series wait to be registered."""
+        with self._lock:
+            return {key: len(each.instances) for key, each in self._open.items()}
+
     def gathered(self) -> frozenset[str]:
         """Return the SOP Instance UIDs of what lies in the spool and is not in the database yet."""
         with self._lock:

@@ -20,7 +20,7 @@ from node.delivery.forward import Forwarder
 from node.dicomweb.process import WebReceiver
 from node.health import Health
 from node.intake.commitment import Commitments
-from node.intake.intake import Arrival
+from node.intake.intake import Arrival, note_found
 from node.intake.receive import Receiver
 from node.notifying.notifier import Notifier
 from node.notifying.troubles import Disk
@@ -52,7 +52,7 @@ class Node:
         self._database = database
         self._stop = threading.Event()
         self._health = Health()
-        trail = Trail(config.audit.file)
+        self._trail = trail = Trail(config.audit.file)
         modifier = Modifier(config.receive.ae_title, int(config.receive.maximum_inflated_bytes))
         # Whether a series is relabelled is decided with its verdict; until then nothing is.
         routes = [Route(destination.name, KEEP) for destination in config.forwarded]
@@ -73,7 +73,7 @@ class Node:
             trail,
             on_action=self._commitments.on_action if config.commitment.enabled else None,
         )
-        self._keeper = Keeper(config.spool, spool, database)
+        self._keeper = Keeper(config.spool, spool, database, trail)
         self._dicomweb = WebReceiver(
             config, self._arrived_by_web, self._tracker.released, self._tracker.recover
         )
@@ -90,6 +90,7 @@ class Node:
         found = self._tracker.recover()
         if found:
             log.info("instances found in the spool", instances=found)
+            note_found(self._trail, self._config.receive.ae_title, self._tracker.counts())
         self._show()
         self._run("tracker", self._tracker.run)
         for number in range(self._config.classify.workers):

@@ -42,6 +42,7 @@ class Event:
 
 APPLICATION_START: Final = Event("Application Start", "110120")
 APPLICATION_STOP: Final = Event("Application Stop", "110121")
+TRANSFER_BEGUN: Final = Event("Begin Transferring DICOM Instances", "110102")
 INSTANCES_TRANSFERRED: Final = Event("DICOM Instances Transferred", "110104")
 STUDY_DELETED: Final = Event("DICOM Study Deleted", "110105")
 SECURITY_ALERT: Final = Event("Security Alert", "110113")

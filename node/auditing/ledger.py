@@ -13,9 +13,10 @@ _Key = tuple[str, str, str | None]
 
 @dataclass(slots=True)
 class _Count:
-    """Instances of one series that arrived, or that were put aside."""
+    """Instances of one series that arrived, some of them transcoded, or that were put aside."""
 
     delivered: int = 0
+    transcoded: int = 0
     failed: int = 0
 
 
@@ -30,10 +31,12 @@ class Ledger:
         self._counts: dict[_Key, _Count] = {}
         self._lock = threading.Lock()
 
-    def delivered(self, work: DeliveryWork) -> None:
-        """Count an instance that arrived."""
+    def delivered(self, work: DeliveryWork, transcoded: bool = False) -> None:
+        """Count an instance that arrived, as it is encoded or in another transfer syntax."""
         with self._lock:
-            self._counts.setdefault(_key(work), _Count()).delivered += 1
+            count = self._counts.setdefault(_key(work), _Count())
+            count.delivered += 1
+            count.transcoded += transcoded
 
     def failed(self, work: DeliveryWork) -> None:
         """Count an instance that was put aside."""
@@ -53,6 +56,7 @@ class Ledger:
                 study=study,
                 series=[series],
                 instances=count.delivered,
+                transcoded=count.transcoded or None,
                 failed=count.failed,
                 body_part_examined=term,
             )

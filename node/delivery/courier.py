@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -180,7 +180,7 @@ class Courier:
             if syntax != work.transfer_syntax_uid and sender.accepts((work.sop_class_uid, syntax)):
                 self._transcoder.convert(path, native, syntax)
                 answer = sender.store(native)
-                return Answer(answer.status, f"{answer.comment} as {UID(syntax).name}".strip())
+                return Answer(answer.status, f"{answer.comment} as {UID(syntax).name}".strip(), True)
         raise RefusedError(NOT_TAKEN)
 
     def _counts(self, code: int) -> bool:
@@ -199,7 +199,7 @@ class Courier:
                 older = f"it has the instance with Body Part Examined {part}, not {one.body_part}"
                 self._fail(work, answer.status, f"{older}: it keeps what it got before")
             else:
-                self._record(work, Answer(answer.status, f"{answer.comment} read back".strip()))
+                self._record(work, replace(answer, comment=f"{answer.comment} read back".strip()))
 
     def _record(self, work: DeliveryWork, answer: Answer) -> None:
         if self._counts(answer.status):
@@ -207,7 +207,7 @@ class Courier:
                 succeeded(
                     session, work.delivery_id, answer.status, utc_now(), answer.comment, work.correction_id
                 )
-            self._ledger.delivered(work)
+            self._ledger.delivered(work, answer.transcoded)
             metrics.delivered(self._destination.name, work.armed_at)
             return
         said = f"{status.meaning(answer.status)} {answer.comment}".strip()

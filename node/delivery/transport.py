@@ -43,10 +43,14 @@ class SyntaxRefusedError(RefusedError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The peer's response to one instance: a C-STORE status (PS3.4 Table B.2-1), and what it says to that."""
+    """The peer's response to one instance: a C-STORE status (PS3.4 Table B.2-1), and what it says to that.
+
+    `transcoded`: the peer refused the instance's own transfer syntax and got another.
+    """
 
     status: int
     comment: str
+    transcoded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """The STOW-RS origin server as an application: who asks, how much, and pumping the body to the upload."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from email.message import Message
 from typing import Final
@@ -16,7 +15,7 @@ from node.dicomweb.access import CHALLENGE, Busy, Turns, identified
 from node.dicomweb.answer import JSON, acceptable, encoded, http_status, response
 from node.dicomweb.part import Room
 from node.dicomweb.stow import MEDIA_TYPE, Malformed, TooMuch, Upload
-from node.intake.intake import Arrival, Offer, note_transfer
+from node.intake.intake import Arrival, Offer, Transfer
 from node.settings.dicomweb import DicomWeb, WebClient
 from node.storage.spool import UID_PATTERN, SeriesKey
 
@@ -93,7 +92,15 @@ class Origin:
     async def _stored(
         self, request: Request, client: WebClient, study: str | None, media_type: str
     ) -> Response:
-        upload = _upload(request, client, study, self._room, self._settings, self._store)
+        source = {"ae_title": client.ae_title, "address": _address(request)}
+        transfer = Transfer(self._trail, source, self._called)
+
+        def store(offer: Offer, data: memoryview) -> Arrival:
+            arrival = self._store(offer, data)
+            transfer.store(arrival.stored.key)
+            return arrival
+
+        upload = _upload(request, client, study, self._room, self._settings, store)
         fault: Refused | None = None
         try:
             await self._pump(request, upload)
@@ -110,14 +117,9 @@ class Origin:
             self._released(frozenset(each.stored.key for each in upload.arrivals))
             for result in upload.results:
                 if not result.stored:
+                    transfer.refuse()
                     self._refused(result.status)
-            note_transfer(
-                self._trail,
-                {"ae_title": client.ae_title, "address": _address(request)},
-                self._called,
-                Counter(each.stored.key for each in upload.arrivals),
-                len(upload.results) - len(upload.arrivals),
-            )
+            transfer.end()
         return self._answer(upload, client, media_type, fault)
 
     async def _pump(self, request: Request, upload: Upload) -> None:

@@ -1,9 +1,11 @@
 """Intake: what every way in shares, from an encoded data set to its file in the spool."""
 
+import uuid
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from node.auditing.audit import INSTANCES_TRANSFERRED, Trail
+from node.auditing.audit import INSTANCES_TRANSFERRED, TRANSFER_BEGUN, Event, Fact, Trail
 from node.intake.identify import check_command, identify
 from node.relabelling.part10 import Meta
 from node.status import DATA_SET_MISMATCH, Rejection
@@ -47,24 +49,65 @@ def take_in(spool: Spool, offer: Offer, data: memoryview, cap_bytes: int) -> Arr
     return Arrival(stored, identity.sop_class_uid, offer.transfer_syntax_uid, offer.calling_ae_title)
 
 
-def note_transfer(
-    trail: Trail, source: Mapping[str, str], called: str, stored: Mapping[SeriesKey, int], refused: int
-) -> None:
-    """Write into the audit trail what came from a source at one go, one line for each study.
+class Transfer:
+    """What comes at one go, over an association or in a request, as the audit trail tells it.
 
-    `stored` counts instances by series.
+    A line is written when the first instance of a study is stored, and one for each study at the end. Both
+    have the same `transfer`; where a kill took the end, the beginning still says who sent what.
     """
-    studies: list[str | None] = [*sorted({key.study_instance_uid for key in stored})]
-    for study in studies or [None]:
-        of_study = {key: n for key, n in stored.items() if key.study_instance_uid == study}
+
+    def __init__(self, trail: Trail, source: Mapping[str, str], called: str) -> None:
+        self.stored: Counter[SeriesKey] = Counter()
+        self.refused = 0
+        self._studies: set[str] = set()
+        self._trail = trail
+        self._source = source
+        self._called = called
+        self._name = uuid.uuid4().hex[:12]
+
+    def store(self, key: SeriesKey) -> None:
+        """Count an instance that is safe."""
+        self.stored[key] += 1
+        if key.study_instance_uid not in self._studies:
+            self._studies.add(key.study_instance_uid)
+            self._note(TRANSFER_BEGUN, succeeded=True, study=key.study_instance_uid)
+
+    def refuse(self) -> None:
+        """Count an instance that was not taken."""
+        self.refused += 1
+
+    def end(self) -> None:
+        """Write what came of it, one line for each study."""
+        refused = self.refused
+        studies: list[str | None] = [*sorted(self._studies)]
+        for study in studies or [None]:
+            of_study = {key: n for key, n in self.stored.items() if key.study_instance_uid == study}
+            self._note(
+                INSTANCES_TRANSFERRED,
+                succeeded=not refused,
+                study=study,
+                series=sorted(key.series_instance_uid for key in of_study),
+                instances=sum(of_study.values()),
+                refused=refused,
+            )
+            refused = 0  # told once: a refused instance belongs to no study that can be trusted
+
+    def _note(self, event: Event, succeeded: bool, **facts: Fact) -> None:
+        called = {"ae_title": self._called}
+        self._trail.note(
+            event, succeeded, transfer=self._name, source=self._source, destination=called, **facts
+        )
+
+
+def note_found(trail: Trail, called: str, found: Mapping[SeriesKey, int]) -> None:
+    """Write down what lay in the spool at a start and not in the database: a kill may have taken its line."""
+    for key, count in sorted(found.items(), key=lambda item: item[0].series_instance_uid):
         trail.note(
             INSTANCES_TRANSFERRED,
-            succeeded=not refused,
-            source=source,
+            succeeded=True,
             destination={"ae_title": called},
-            study=study,
-            series=sorted(key.series_instance_uid for key in of_study),
-            instances=sum(of_study.values()),
-            refused=refused,
+            study=key.study_instance_uid,
+            series=[key.series_instance_uid],
+            instances=count,
+            reason="found in the spool at start",
         )
-        refused = 0  # told once: a refused instance belongs to no study that can be trusted

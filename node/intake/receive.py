@@ -1,9 +1,7 @@
 """The receiver: storage and verification SCP. Success means safe: it is answered after the fsync."""
 
 import threading
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import structlog
 from pydicom import config as pydicom_config
@@ -18,7 +16,7 @@ from node.delivery.scu import no_delay
 from node.intake.certificates import Certificates
 from node.intake.door import Admission, Door, listen
 from node.intake.guard import Memory
-from node.intake.intake import Arrival, Offer, note_transfer, take_in
+from node.intake.intake import Arrival, Offer, Transfer, take_in
 from node.intake.lobby import Lobby
 from node.relabelling.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from node.settings.receive import Receive
@@ -35,14 +33,6 @@ _config.LOG_HANDLER_LEVEL = "none"
 
 # The node judges UIDs itself and answers with a status; a warning for each bad value is no use to anybody.
 pydicom_config.settings.reading_validation_mode = pydicom_config.IGNORE
-
-
-@dataclass(slots=True)
-class _Received:
-    """What came over one association so far: instances by series, and how many were refused."""
-
-    stored: Counter[SeriesKey] = field(default_factory=Counter)
-    refused: int = 0
 
 
 class Receiver:
@@ -65,7 +55,7 @@ class Receiver:
         self._arrived = arrived
         self._released = released
         self._on_action = on_action
-        self._open: dict[int, _Received] = {}
+        self._open: dict[int, Transfer] = {}
         self._lock = threading.Lock()
         self._doors: list[Door] = []
 
@@ -147,8 +137,7 @@ class Receiver:
             return self._refused(event, Rejection(CANNOT_UNDERSTAND, "the node failed; see its log"))
         stored, title = arrival.stored, metrics.source(arrival.calling_ae_title, self._listed)
         metrics.received("dicom", title, stored.size_bytes, stored.duplicate)
-        with self._lock:
-            self._open.setdefault(id(event.assoc), _Received()).stored[arrival.stored.key] += 1
+        self._transfer(event.assoc).store(stored.key)
         if not arrival.stored.duplicate:
             self._arrived(arrival)
         return SUCCESS
@@ -168,8 +157,7 @@ class Receiver:
         )
 
     def _refused(self, event: evt.Event, rejection: Rejection) -> Dataset:
-        with self._lock:
-            self._open.setdefault(id(event.assoc), _Received()).refused += 1
+        self._transfer(event.assoc).refuse()
         metrics.refused("dicom", rejection.status)
         log.warning(
             "instance refused",
@@ -194,17 +182,20 @@ class Receiver:
             received = self._open.pop(id(association), None)
         if received is None:
             return
-        self._note(association, received)
+        received.end()
         if received.stored and properly:
             self._released(frozenset(received.stored))
 
-    def _note(self, association: Association, received: _Received) -> None:
-        """Write into the audit trail what came over an association."""
-        source = {
-            "ae_title": str(association.requestor.ae_title).strip(),
-            "address": str(association.requestor.address),
-        }
-        note_transfer(self._trail, source, self._config.ae_title, received.stored, received.refused)
+    def _transfer(self, association: Association) -> Transfer:
+        """Return what came over an association so far."""
+        requestor = association.requestor
+        with self._lock:
+            found = self._open.get(id(association))
+            if found is None:
+                source = {"ae_title": str(requestor.ae_title).strip(), "address": str(requestor.address)}
+                found = Transfer(self._trail, source, self._config.ae_title)
+                self._open[id(association)] = found
+        return found
 
 
 def _on_echo(_event: evt.Event) -> int:

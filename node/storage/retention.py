@@ -1,15 +1,16 @@
 """Retention: files that were delivered leave the spool, by age and where room is short; nothing else does."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 
-from db.retention import removable, remove
+from db.retention import RemovedFile, removable, remove
 from db.session import Database
 from node import metrics
+from node.auditing.audit import STUDY_DELETED, Trail
 from node.clock import utc_now
 from node.settings.config import SpoolSection
 from node.storage.spool import UID_PATTERN, SeriesKey, Spool
@@ -26,10 +27,13 @@ _BATCH: Final = 100
 class Keeper:
     """Removes what may go; one loop. Without `keep_days` and `quota` it never removes anything."""
 
-    def __init__(self, settings: SpoolSection, spool: Spool, database: Database) -> None:
+    def __init__(
+        self, settings: SpoolSection, spool: Spool, database: Database, trail: Trail | None = None
+    ) -> None:
         self._settings = settings
         self._spool = spool
         self._database = database
+        self._trail = trail or Trail(None)
         self._warned = False
 
     @property
@@ -86,8 +90,21 @@ class Keeper:
         self._spool.remove_pictures(_keys(each.path for each in files))
         if files:
             metrics.REMOVED.inc(len(files))
+            self._note(files)
             log.info("delivered files removed", series_id=series_id, files=len(files))
         return bool(files)
+
+    def _note(self, files: Collection[RemovedFile]) -> None:
+        """Write down what was removed; of reports, which lie apart, the number alone."""
+        for key in _keys(each.path for each in files):
+            self._trail.note(
+                STUDY_DELETED,
+                succeeded=True,
+                study=key.study_instance_uid,
+                series=[key.series_instance_uid],
+                instances=len(files),
+                reason="retention: it is delivered",
+            )
 
     def _warn(self) -> None:
         if not self._warned:

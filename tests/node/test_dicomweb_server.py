@@ -163,9 +163,10 @@ def test_who_may_store_is_asked_first(serve: Serve, tmp_path: Path) -> None:
         assert "Basic" in answer.headers["WWW-Authenticate"]
         assert TOKEN not in answer.text
     audited = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
-    assert [each["source"]["ae_title"] for each in audited[:3]] == ["APP1", "APP2", "APP3"]
-    assert {each["event"] for each in audited[3:]} == {"Node Authentication"}
-    assert len(audited) == 8
+    assert [each["source"]["ae_title"] for each in audited[:6:2]] == ["APP1", "APP2", "APP3"]
+    assert [each["code"] for each in audited[:6]] == ["110102", "110104"] * 3
+    assert {each["event"] for each in audited[6:]} == {"Node Authentication"}
+    assert len(audited) == 11
 
 
 def test_requests_that_are_none_get_their_status(serve: Serve) -> None:

@@ -35,7 +35,8 @@ def test_dcmtk_stores_over_tls(tmp_path: Path) -> None:
         assert sent.returncode == 0, sent.stderr
         assert len(node.stored()) == 3
         wait_until(lambda: node.released, "the release was told")
-        [line] = [each for each in audited(node.audit) if each["code"] == "110104"]
+        begun, line = audited(node.audit)
+        assert (begun["code"], line["code"]) == ("110102", "110104")
         assert (line["instances"], line["source"]["ae_title"], line["outcome"]) == (3, "CT1", "success")
 
 
