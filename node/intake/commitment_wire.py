@@ -17,6 +17,7 @@ from pynetdicom.sop_class import StorageCommitmentPushModel
 
 from db.commitments import CommitmentWork, Failure, Reference
 from node.delivery.scu import MAXIMUM_PDU_BYTES, no_delay
+from node.delivery.tls import client_context
 from node.delivery.transport import PeerError
 from node.intake.turnstile import Turnstile
 from node.relabelling.encoded import Buffer, Element, EncodedError, Syntax, elements, items
@@ -151,6 +152,7 @@ def report_anew(work: CommitmentWork, calling: str, peer: CommitmentPeer, timeou
     ae.implementation_version_name = IMPLEMENTATION_VERSION_NAME
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = timeout_s
     ae.add_requested_context(StorageCommitmentPushModel)
+    tls = None if peer.tls is None else client_context(peer.tls)
     association = ae.associate(
         peer.host,
         peer.port,
@@ -158,9 +160,11 @@ def report_anew(work: CommitmentWork, calling: str, peer: CommitmentPeer, timeou
         max_pdu=MAXIMUM_PDU_BYTES,
         ext_neg=[build_role(StorageCommitmentPushModel, scp_role=True)],
         evt_handlers=[(evt.EVT_CONN_OPEN, no_delay)],
+        tls_args=None if tls is None else (tls, peer.host),
     )
     if not association.is_established:
-        raise PeerError(f"{peer.ae_title} at {peer.host}:{peer.port} does not take the report")
+        why = f": TLS failed: {tls.said}" if tls is not None and tls.said else ""
+        raise PeerError(f"{peer.ae_title} at {peer.host}:{peer.port} does not take the report{why}")
     turnstile = Turnstile(association)
     try:
         answer, _ = association.send_n_event_report(

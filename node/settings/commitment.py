@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from node.settings.destinations import Retry
+from node.settings.destinations import Retry, Tls
 from node.settings.types import AeTitle, Port, Seconds, Section
 
 
@@ -14,6 +14,7 @@ class CommitmentPeer(Section):
     ae_title: AeTitle
     host: str
     port: Port
+    tls: Tls | None = None
 
 
 class CommitmentSection(Section):
