@@ -9,8 +9,6 @@ from node.settings.listening import Listening
 from node.settings.types import Network, Port, Seconds, Section
 from node.settings.weblogin import OpenIdConnect, ProxyLogin
 
-__all__ = ["Web"]
-
 
 class Proxy(Section):
     """Reverse proxies that are believed what they say of who asks."""
@@ -46,7 +44,7 @@ class Web(Listening):
     def _check(self) -> "Web":
         if not self.enabled:
             return self
-        if self.certificate is None and not self.without_tls and not _is_loopback(self.host):
+        if self.certificate is None and not self.without_tls and not is_loopback(self.host):
             raise ValueError("another host than 127.0.0.1 needs certificate and key, or without_tls: true")
         if self.oidc is not None and self.url is None:
             raise ValueError("oidc needs url, the address of the page as browsers see it")
@@ -55,7 +53,8 @@ class Web(Listening):
         return self
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine alone."""
     if host == "localhost":
         return True
     try:

@@ -7,6 +7,7 @@ from node import metrics
 from node.auditing.audit import Trail
 from node.listening import Listener
 from node.settings.config import Config
+from node.settings.web import is_loopback
 from node.web import server
 from node.web.users import FIRST, UserError, Users
 
@@ -27,6 +28,8 @@ class WebPage(Listener):
         """Take the address; raises OSError when it is taken or the certificate cannot be used."""
         super().listen()
         scheme = "http" if self.settings.certificate is None else "https"
+        if self.settings.certificate is None and not is_loopback(self.settings.host):
+            log.warning("the page without TLS: passwords can be read on the way", host=self.settings.host)
         log.info("the page is there", url=f"{scheme}://{self.settings.host}:{self.port}/")
 
 

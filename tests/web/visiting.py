@@ -7,13 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from db.accounts import Role
 from db.session import migrate, open_database
 from node.settings.config import Config
 from node.web.context import Context, make_context
 from tests.web.serving import PASSWORD, make_user, serving
+
+PATIENCE_MS = 60_000
+"""How long something may take to be seen: machines that run tests are busy."""
+
+expect.set_options(timeout=PATIENCE_MS)
 
 DESK = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
@@ -49,7 +54,7 @@ class Visitor:
         self._expects = expects
         self._context = browser.new_context(base_url=site.url, **({"viewport": DESK} | options))
         self.page: Page = self._context.new_page()
-        self.page.set_default_timeout(60_000)
+        self.page.set_default_timeout(PATIENCE_MS)
         self.page.on("console", lambda message: self._hear(f"{message.type}: {message.text}"))
         self.page.on("pageerror", lambda error: self._hear(f"error: {error}"))
 
