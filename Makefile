@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 600
 DATA   ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev peers demo test lint format chaos fuzz audit bench bench-web train evaluate clean
+.PHONY: help install dev peers demo test lint format chaos fuzz audit bench bench-web screenshots train evaluate clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,9 @@ bench: $(VENV)/dev peers ## measure against dcmtk and write BENCHMARKS.md
 
 bench-web: $(VENV)/dev peers ## time lists and filters over a million series, into BENCHMARKS.md
 	$(BIN)/python -m tests.bench.lists
+
+screenshots: $(VENV)/dev peers ## take the pictures of the page for the README, from real series of ../shared/data/dicom
+	$(BIN)/python -m tests.web.screenshots
 
 train: $(VENV)/dev ## train the network of a modality into runs/: make train MODALITY=CT DATA=../shared/data
 	$(BIN)/bodytag train --config model/training/runs/$(shell echo $(MODALITY) | tr A-Z a-z).yaml --data $(DATA)

@@ -43,13 +43,21 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A stretch of the body with one region: from the middle between it and its neighbours on both sides."""
+    """A stretch of the body with one region: from the middle between it and its neighbours on both sides.
+
+    `confidence` is None, and `images` 0, where a person said so.
+    """
 
     region: str
     low_mm: float
     high_mm: float
-    confidence: float
+    confidence: float | None
     images: int
+
+    @property
+    def label(self) -> str:
+        """The region, and how sure that is."""
+        return self.region if self.confidence is None else f"{self.region} {self.confidence:.2f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +230,7 @@ def _labels(scale: Scale, found: Sequence[Piece], x: float) -> Iterator[Markup]:
         yield Markup('<path class="leader" d="M{} {}L{} {}"/>').format(
             _n(x - 4), _n(middle), _n(x + 4), _n(place)
         )
-        yield _text(x + 7, place + 4, f"{each.region} {each.confidence:.2f}", "label")
+        yield _text(x + 7, place + 4, each.label, "label")
 
 
 def spaced(wanted: Sequence[float], step: float, low: float, high: float) -> list[float]:
@@ -297,7 +305,8 @@ def _share(value: float) -> float:
 
 
 def _told(each: Piece) -> str:
-    return f"{each.region} {each.low_mm:.0f} to {each.high_mm:.0f} mm, {each.confidence:.2f} ({each.images})"
+    told = f"{each.label}, {each.low_mm:.0f} to {each.high_mm:.0f} mm"
+    return f"{told} ({each.images} images)" if each.images else told
 
 
 def _text(x: float, y: float, said: str, classes: str) -> Markup:

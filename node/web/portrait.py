@@ -11,7 +11,8 @@ from model.regions import UNKNOWN
 from node.sheet import Layout, Part
 from node.web import drawing
 from node.web.drawing import Mark, Piece, Scale
-from rules.verdict import Span
+from rules.correction import Range
+from rules.decide import TOGETHER
 
 LOW: Final = 240.0
 HIGH: Final = 560.0
@@ -35,14 +36,16 @@ class Tile:
 class Portrait:
     """What the page shows of the images; any part of it may be empty.
 
-    `stretched` says how many times too long the strips are drawn, 0 where they are true.
+    `stretched` says how many times too long the strips are drawn, 0 where they are true. `lengthwise`: the
+    planes of the images lie along the body, so each shows all of it, and there is no order to draw.
     """
 
     strips: tuple[Markup, ...]
     band: Markup
     plot: Markup
     tiles: tuple[Tile, ...]
-    stretched: float
+    stretched: float = 0.0
+    lengthwise: bool = False
 
 
 def portrait(
@@ -51,20 +54,25 @@ def portrait(
     layout: Layout | None,
     address: str,
     minimum_confidence: float,
-    corrected: Sequence[Span] = (),
+    corrected: Sequence[Range] = (),
 ) -> Portrait:
-    """Draw a series; `layout` is that of the picture at `address`, None where there is none."""
+    """Draw a series; `layout` is that of the picture at `address`, None where there is none.
+
+    `corrected` is what a person said of it.
+    """
     found, marks = drawing.pieces(row.spans), tuple(_marks(images))
     strips = layout.strips if layout is not None else ()
     scale = _scale(marks, found, strips)
     tiles = tuple(_tiles(layout, address, marks)) if layout is not None else ()
+    if row.rule == TOGETHER:
+        return Portrait((), Markup(""), Markup(""), tiles, lengthwise=True)
     if scale is None or not found:
-        return Portrait((), Markup(""), Markup(""), tiles, 0.0)
+        return Portrait((), Markup(""), Markup(""), tiles)
     stretched = max((drawing.stretched(part, scale) for part in strips), default=0.0)
     assert layout is not None or not strips  # noqa: S101 - strips are of the layout
     return Portrait(
         tuple(drawing.strip(scale, part, layout, address, found) for part in strips if layout is not None),
-        drawing.band(scale, found, drawing.pieces(corrected)),
+        drawing.band(scale, found, [_piece(each, scale) for each in corrected]),
         drawing.confidence_plot(scale, found, marks, minimum_confidence),
         tiles,
         stretched if stretched > _STRETCHED else 0.0,
@@ -80,6 +88,13 @@ def _scale(marks: Sequence[Mark], found: Sequence[Piece], strips: Sequence[Part]
     wanted = [_true_height(scale, part) for part in strips]
     least = max(LOW, 18.0 * min(len(found), 24))
     return replace(scale, height=min(HIGH, max(least, min(wanted, default=LOW))))
+
+
+def _piece(each: Range, scale: Scale) -> Piece:
+    """Draw what a person said of a part of the body, or of all of it; nobody asks how sure a person is."""
+    low = scale.low_mm if each.low_mm is None else each.low_mm
+    high = scale.high_mm if each.high_mm is None else each.high_mm
+    return Piece(each.region, max(low, scale.low_mm), min(high, scale.high_mm), None, 0)
 
 
 def _true_height(scale: Scale, part: Part) -> float:

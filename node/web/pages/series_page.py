@@ -7,6 +7,7 @@ from fastapi.responses import FileResponse, RedirectResponse
 from sqlalchemy.orm import Session
 
 from db import tries
+from db.corrections import history
 from db.queries import Filters, SeriesRow, image_rows, series_rows
 from db.tables import Series
 from node import status
@@ -40,11 +41,12 @@ def show(
         row = found(session, series_id)
         images = image_rows(session, series_id)
         deaths = tries.deaths(session, series_id)
+        corrections = history(session, series_id)
         siblings = series_rows(session, Filters(study=row.study_instance_uid, limit=200))
     layout = _layout(context, row)
-    drawn = portrait(
-        row, images, layout, f"/series/{series_id}/picture.jpg", context.config.classify.minimum_confidence
-    )
+    minimum = context.config.classify.minimum_confidence
+    corrected = corrections[0].ranges if corrections else ()
+    drawn = portrait(row, images, layout, f"/series/{series_id}/picture.jpg", minimum, corrected)
     return render(
         request,
         "series.html",
@@ -54,6 +56,7 @@ def show(
         tag=tag_verdict(row),
         rule=rule_meaning(row.rule),
         deaths=deaths,
+        correction=corrections[0] if corrections else None,
         siblings=siblings,
         destinations=[each.name for each in context.config.destinations],
         meaning=status.meaning,
