@@ -92,13 +92,12 @@ def classify_series(
         stored, known = paths(session, series_id), site.facts_of(facts(session, series_id))
     headers, unreadable = _read_headers(spool, stored, alive)
     rule = site.skipping(config, known)
-    artist = Artist(alive) if rule is None else None
-    if artist is not None:
+    artist = Artist(alive) if rule is None and config.web.enabled else None
+    if rule is None:
         with database.reading() as session:
             said = votes(session, spool, config, series_id, headers)
-        outcome = classify(headers, config, classifier, alive, said, artist.look)
+        outcome = classify(headers, config, classifier, alive, said, artist.look if artist else ignore)
     else:
-        assert rule is not None  # noqa: S101 - without one there is an artist
         outcome = site.skipped(rule, headers)
     rule = rule or site.deciding(config, known, outcome.verdict)
     outcome = site.applied(rule, replace(outcome, images=(*outcome.images, *unreadable)))
