@@ -163,10 +163,12 @@ def test_who_may_store_is_asked_first(serve: Serve, tmp_path: Path) -> None:
         assert "Basic" in answer.headers["WWW-Authenticate"]
         assert TOKEN not in answer.text
     audited = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
-    assert [each["source"]["ae_title"] for each in audited[:6:2]] == ["APP1", "APP2", "APP3"]
-    assert [each["code"] for each in audited[:6]] == ["110102", "110104"] * 3
-    assert {each["event"] for each in audited[6:]} == {"Node Authentication"}
-    assert len(audited) == 11
+    transfers = [each for each in audited if "source" in each]  # some twice, where a client lost its patience
+    assert [*dict.fromkeys(each["source"]["ae_title"] for each in transfers)] == ["APP1", "APP2", "APP3"]
+    codes = [each["code"] for each in transfers]
+    assert codes.count("110102") == codes.count("110104") == len(codes) / 2
+    refused = [each["event"] for each in audited if "source" not in each]
+    assert refused == ["Node Authentication"] * 5
 
 
 def test_requests_that_are_none_get_their_status(serve: Serve) -> None:
