@@ -31,8 +31,10 @@ BATCH: Final = 16
 FILMS: Final = 1
 """Radiographs a step: most of their series hold one or two."""
 
-SHIPPED: Final = {name: Path(__file__).parent / "weights" / f"{name.lower()}.npz" for name in ("CT", "MR")}
-"""The weights that come with the package, by modality."""
+SHIPPED: Final = {
+    name: Path(__file__).parent / "weights" / f"{name.lower()}.npz" for name in ("CT", "MR", "XR")
+}
+"""The weights that come with the package, by model; XR is that of radiographs (CR, DX, RG)."""
 
 Infer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 

@@ -28,7 +28,7 @@ from model.read import ImageHeader
 
 Check = Callable[[ImageHeader], str | None]
 
-MODELS: Final = frozenset({"CT", "MR"})
+MODELS: Final = frozenset({"CT", "MR"}) | MODALITIES
 """Modalities that have a model; the other modalities of images to come have none yet."""
 LENGTHWISE: Final = frozenset({"MR"})
 """Modalities whose model knows sagittal and coronal images as well."""

@@ -35,7 +35,10 @@ PARTS: Final[tuple[Region, ...]] = (
 )  # fmt: skip
 PART_KEYS: Final[tuple[str, ...]] = tuple(part.key for part in PARTS)
 """What the second head tells apart, in the order of its outputs."""
-BY_KEY: Final[dict[str, Region]] = {part.key: part for part in PARTS}
+UPPER_LIMB: Final = Region("upperlimb", "UPPERLIMB", Code("53120007", "Upper limb"), paired=True)
+LOWER_LIMB: Final = Region("lowerlimb", "LOWERLIMB", Code("61685007", "Lower limb"), paired=True)
+"""What is said of an image that shows some part of a limb, it is not sure which."""
+BY_KEY: Final[dict[str, Region]] = {part.key: part for part in (*PARTS, UPPER_LIMB, LOWER_LIMB)}
 
 SPINE_PARTS: Final = frozenset({"cspine", "tspine", "tlspine", "lspine", "spine"})
 WHOLES: Final[dict[str, tuple[str, ...]]] = {
@@ -44,6 +47,8 @@ WHOLES: Final[dict[str, tuple[str, ...]]] = {
     "wrist": ("hand",),
     "tlspine": ("tspine", "lspine"),
     "spine": ("cspine", "tspine", "lspine"),
+    "upperlimb": regions.ARM_CHAIN,
+    "lowerlimb": ("thigh", "knee", "calf", "foot"),
 }
 """The regions that a part beyond regions.py lies in or spans."""
 

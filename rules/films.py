@@ -13,7 +13,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from model.radiographs import BY_KEY, CHESTS, GROUPS, PART_KEYS, SPINE, WHOLES, groups_of
+from model.radiographs import (
+    BY_KEY,
+    CHESTS,
+    GROUPS,
+    LOWER_LIMB,
+    PART_KEYS,
+    SPINE,
+    UPPER_LIMB,
+    WHOLES,
+    groups_of,
+)
 from model.regions import UNKNOWN
 from rules.decide import DOUBT, KNOWN_SHARE, NETWORK
 from rules.terms import SeriesTerm, series_term
@@ -25,6 +35,8 @@ TOGETHER: Final[dict[str, tuple[str, ...]]] = {
     "hand": ("hand", "wrist"),
     "foot": ("foot", "ankle"),
     SPINE.key: ("cspine", "tspine", "tlspine", "lspine", "spine"),
+    LOWER_LIMB.key: ("thigh", "knee", "calf", "ankle", "foot"),
+    UPPER_LIMB.key: ("shoulder", "arm", "elbow", "forearm", "wrist", "hand"),
 }
 """What an image shows where the network is sure of no single part, but of these together."""
 

@@ -44,12 +44,13 @@ class Series(Section):
 
 
 class Weights(Section):
-    """The weights of each modality's network: `shipped` or a path."""
+    """The weights of each network, XR for radiographs (CR, DX, RG): `shipped` or a path."""
 
     CT: str = SHIPPED
     MR: str = SHIPPED
+    XR: str = SHIPPED
 
-    @field_validator("CT", "MR")
+    @field_validator("CT", "MR", "XR")
     @classmethod
     def _resolve(cls, value: str, info: ValidationInfo) -> str:
         return value if value == SHIPPED else str(resolved(Path(value), info))

@@ -204,7 +204,7 @@ def test_import_leaves_tensorflow_alone() -> None:
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("modality", ["CT", "MR"])
+@pytest.mark.parametrize("modality", ["CT", "MR", "XR"])
 def test_shipped_weights_are_those_of_their_card(modality: str) -> None:
     """The weights in the package match their card's digest, classes and modality."""
     weights = load(SHIPPED[modality])
@@ -213,7 +213,7 @@ def test_shipped_weights_are_those_of_their_card(modality: str) -> None:
     assert {"figures", "data", "training"} <= weights.card.keys()
 
 
-@pytest.mark.parametrize("modality", ["CT", "MR"])
+@pytest.mark.parametrize("modality", ["CT", "MR", "XR"])
 def test_shipped_model_looks_at_the_pixels(modality: str) -> None:
     """A bright disc with a dark hole and pure noise do not get the same answer."""
     v, u = np.ogrid[-1:1:128j, -1:1:128j]

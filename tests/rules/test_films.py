@@ -60,9 +60,11 @@ def test_doubt_is_unknown() -> None:
 
 
 def test_parts_that_belong_together_are_named_by_the_whole() -> None:
-    """Hand or wrist is HAND, a spine of unsure height is SPINE."""
+    """Hand or wrist is HAND, calf or ankle LOWERLIMB, a spine of unsure height SPINE."""
     hand = Films(head(GROUPS, others=0.95), head(PART_KEYS, hand=0.45, wrist=0.45))
     assert decide_films(hand, 0.6).term == "HAND"
+    leg = Films(head(GROUPS, others=0.95), head(PART_KEYS, calf=0.45, ankle=0.45))
+    assert (decide_films(leg, 0.6).term, decide_films(leg, 0.6).paired) == ("LOWERLIMB", True)
     spine = Films(head(GROUPS, spine=0.95), head(PART_KEYS, tspine=0.4, tlspine=0.35, lspine=0.2))
     assert decide_films(spine, 0.6).term == "SPINE"
 
