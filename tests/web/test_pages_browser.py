@@ -118,7 +118,7 @@ def test_a_series_is_opened_by_keyboard(full: Filled, visit: Visit) -> None:
     page.goto("/series?region=chest")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    for _ in range(20):
+    for _ in range(40):
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.closest('table.list') !== null"):
             break
