@@ -15,11 +15,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from model.geometry import plane
 from model.networks import Definition
 from model.prediction import Prediction
 from model.preprocess import network_input
-from model.radiographs import MODALITIES, model_of
+from model.radiographs import MODEL as RADIOGRAPHS
+from model.radiographs import model_of
 from model.read import Image, ImageHeader
 from model.standing import lengthwise
 from model.weights_file import Weights, WeightsError, load, restore
@@ -28,11 +28,14 @@ __all__ = ["SHIPPED", "Classifier", "WeightsError"]
 
 BATCH: Final = 16
 """Images a step. One fixed size, the last batch filled up, so that TensorFlow compiles only once."""
+LENGTHWISE: Final = "_LENGTHWISE"
+"""Ends the name of the network that sees a modality's sagittal and coronal images."""
 FILMS: Final = 1
 """Radiographs a step: most of their series hold one or two."""
 
 SHIPPED: Final = {
-    name: Path(__file__).parent / "weights" / f"{name.lower()}.npz" for name in ("CT", "MR", "XR")
+    name: Path(__file__).parent / "weights" / f"{name.lower()}.npz"
+    for name in ("CT", "MR", f"MR{LENGTHWISE}", "XR")
 }
 """The weights that come with the package, by model; XR is that of radiographs (CR, DX, RG)."""
 
@@ -82,15 +85,13 @@ class Classifier:
         """Return the SHA-256 of the weights that decide for `modality`; raises ValueError without a model."""
         return self._network(modality).weights.digest
 
-    def unknown_plane(self, header: ImageHeader) -> str | None:
-        """Say that a sagittal or coronal image is nothing that the weights know; None where they do."""
-        if header.modality in MODALITIES:
-            return None
-        training = self._network(header.modality).weights.card.get("training")
-        config = training.get("config", {}) if isinstance(training, Mapping) else {}
-        if config.get("upright") or not lengthwise(header):
-            return None
-        return f"{plane(header.orientation)} plane"
+    def network_for(self, header: ImageHeader) -> str | None:
+        """Return the name of the network that an image is for; None where none knows its plane."""
+        name = model_of(header.modality)
+        if name == RADIOGRAPHS or not lengthwise(header):
+            return name
+        along = f"{name}{LENGTHWISE}"
+        return along if along in self._loaded else None
 
     def predict(self, modality: str, images: Iterable[Image]) -> Prediction:
         """Return probabilities float32 (n, classes) for n images, in their order; n may be 0.
@@ -147,10 +148,13 @@ def energy(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(-np.logaddexp.reduce(logits.astype(np.float64), axis=1), np.float32)
 
 
-def _verified(modality: str, path: Path) -> Weights:
+def _verified(name: str, path: Path) -> Weights:
     weights = load(path)
+    modality = name.removesuffix(LENGTHWISE)
     if weights.modality != modality:
         raise WeightsError(f"the weights {path} are for {weights.modality}, not for {modality}")
+    if modality != name and not weights.lengthwise:
+        raise WeightsError(f"the weights {path} were not trained on sagittal and coronal images")
     return weights
 
 

@@ -24,6 +24,29 @@ class Prediction:
     parts: tuple[str, ...] = ()
     part_probabilities: NDArray[np.float32] | None = None
 
+    def beside(self, other: "Prediction") -> "Prediction":
+        """Return what two networks say of their images, this one's first; energies count from the thresholds.
+
+        The digest is that of the network with more images. Raises ValueError where the classes differ.
+        """
+        if self.classes != other.classes:
+            raise ValueError("networks of different classes cannot judge one series")
+        both = (self, other)
+        return Prediction(
+            self.classes,
+            np.concatenate([each.probabilities for each in both]),
+            max(both, key=lambda each: len(each.probabilities)).weights_digest,
+            np.concatenate([each.excess for each in both]),
+            0.0,
+        )
+
+    @property
+    def excess(self) -> NDArray[np.float32]:
+        """Energy above what the card counts as known (n,); far below where either is not known."""
+        if self.energy is None or self.maximum_energy is None:
+            return np.full(len(self.probabilities), -np.inf, np.float32)
+        return np.asarray(self.energy - self.maximum_energy, np.float32)
+
     def __post_init__(self) -> None:
         if self.probabilities.ndim != 2 or self.probabilities.shape[1] != len(self.classes):
             raise ValueError(

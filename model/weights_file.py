@@ -42,6 +42,14 @@ class Weights:
     arrays: tuple[NDArray[np.float32], ...]
     card: Mapping[str, Any]
     maximum_energy: float | None = None
+
+    @property
+    def lengthwise(self) -> bool:
+        """Whether they were trained on sagittal and coronal images as well."""
+        training = self.card.get("training")
+        config = training.get("config") if isinstance(training, Mapping) else None
+        return isinstance(config, Mapping) and bool(config.get("upright"))
+
     part_temperature: float = 1.0
 
 

@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import reduce
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
@@ -169,7 +170,7 @@ def classify(
         positions = places_mm(candidates)
         places = {_slot(header): position for header, position in zip(candidates, positions, strict=True)}
         ordered = [candidates[index] for index in order(positions)]
-        prediction = classifier.predict(modality, _decoded(ordered, kept, results, alive, look))
+        prediction = _predicted(classifier, ordered, lambda some: _decoded(some, kept, results, alive, look))
         digest = prediction.weights_digest
     if kept and verdict is None:
         # The positions before decoding: without the images left out the common normal would be another.
@@ -181,13 +182,28 @@ def classify(
     return Outcome(verdict, images, None if verdict else _why_none(images), digest, version.VERSION)
 
 
+def _predicted(
+    classifier: Classifier,
+    ordered: Sequence[ImageHeader],
+    decoded: Callable[[Sequence[ImageHeader]], Iterator[Image]],
+) -> Prediction:
+    """Show the images to the network of each: that of the first, then another one, each in their order."""
+    groups: dict[str, list[ImageHeader]] = {}
+    for header in ordered:
+        groups.setdefault(classifier.network_for(header) or "", []).append(header)
+    found = [classifier.predict(name, decoded(group)) for name, group in groups.items()]
+    return reduce(Prediction.beside, found)
+
+
 def _candidates(
     headers: Sequence[ImageHeader], classifier: Classifier, results: Results
 ) -> list[ImageHeader]:
     """Return the images that one model is to see; the reasons of the others go to the results."""
     candidates: list[ImageHeader] = []
     for header in headers:
-        why = reason(header) or classifier.unknown_plane(header)
+        why = reason(header)
+        if why is None and classifier.network_for(header) is None:
+            why = f"{plane(header.orientation)} plane"
         if why is None and candidates and model_of(header.modality) != model_of(candidates[0].modality):
             why = f"{header.modality} within a series of {candidates[0].modality}"
         if why is None:

@@ -18,7 +18,7 @@ from model.training.predictions import Network
 from model.training.report import Incoming, Report, about
 from model.training.sampler import REAL, Choice
 from model.training.stages import Stage
-from model.weights_file import read_card, write_card
+from model.weights_file import Weights, read_card, write_card
 
 SAMPLES: Final = 8
 """Synthetic slices shown of each region."""
@@ -67,11 +67,20 @@ def choice_of(training: object) -> Choice:
 
 
 def parts_of(choice: Choice) -> tuple[str, ...]:
-    """Return the parts that weights of this training are scored on: both of the split, and what it lacks."""
+    """Return the parts that weights of this training are scored on: both of the split, and what it lacks.
+
+    Weights trained on sagittal and coronal images are used, and scored, on these alone.
+    """
+    if choice.upright:
+        return (EVALUATION + LENGTHWISE, VALIDATION + LENGTHWISE)
     bodies = ("AF",) if choice.images == REAL else tuple(name for name in FILES if name not in choice.bodies)
     left_out = (*(f"{SOURCE}{name}" for name in choice.without), *(f"{ANATOMY}:{name}" for name in bodies))
-    along = (EVALUATION + LENGTHWISE, VALIDATION + LENGTHWISE) if choice.upright else ()
-    return (EVALUATION, VALIDATION, *along, *left_out)
+    return (EVALUATION, VALIDATION, *left_out)
+
+
+def held_out(weights: Weights) -> str:
+    """Return the part that weights are calibrated on."""
+    return VALIDATION + LENGTHWISE if weights.lengthwise else VALIDATION
 
 
 def evaluate(
@@ -87,8 +96,8 @@ def evaluate(
             continue
         for name, each in parts.items():
             one.logits(each, begin(f"{one.name}: {name}", each.count))
-        if VALIDATION in parts:
-            calibrate(one, parts[VALIDATION], fit_energy)
+        if held_out(network.weights) in parts:
+            calibrate(one, parts[held_out(network.weights)], fit_energy)
         judged[place] = {name: judge(one, each, stages) for name, each in parts.items() if name in wanted}
     return Evaluated(network, parts, judged[0], before, judged[1])
 
@@ -101,7 +110,7 @@ def _parts(request: Request, network: Network) -> tuple[tuple[str, ...], dict[st
         return (mine.name,), {mine.name: mine}
     choice, divided = choice_of(training), split.read()
     wanted = request.names or parts_of(choice)
-    names = dict.fromkeys((VALIDATION, *wanted))
+    names = dict.fromkeys((held_out(network.weights), *wanted))
     return wanted, {name: part(request.data, network.modality, name, divided, choice) for name in names}
 
 
@@ -142,12 +151,13 @@ def update_card(found: Evaluated, made: Report, data: Path, card: Path) -> None:
     Raises EvaluationError where the markers are missing.
     """
     modality = found.network.modality
+    name = f"{modality} lengthwise" if found.network.weights.lengthwise else modality
     choice = choice_of(found.network.weights.card.get("training"))
     origins = provenance.all_origins(data, modality, split.read(), choice)
-    insert(card, f"{modality} figures", tables(made))
-    insert(card, f"{modality} data", provenance.table(origins))
+    insert(card, f"{name} figures", tables(made))
+    insert(card, f"{name} data", provenance.table(origins))
     if made.comparison:
-        insert(card, f"{modality} comparison", comparison_table(made.comparison))
+        insert(card, f"{name} comparison", comparison_table(made.comparison))
     old = read_card(found.network.path)
     fitted: dict[str, object] = {"temperature": found.network.temperature}
     if found.network.maximum_energy is not None:

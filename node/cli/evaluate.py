@@ -29,10 +29,11 @@ TRAINING: Final = ("jinja2", "matplotlib")
 
 
 class Modality(StrEnum):
-    """The modalities that have a model."""
+    """The models: of modalities, of radiographs, and of MR's sagittal and coronal images."""
 
     CT = "CT"
     MR = "MR"
+    MR_LENGTHWISE = "MR_LENGTHWISE"
     XR = "XR"
 
 
@@ -122,7 +123,7 @@ def _report(request: "Request", out: Path | None, card: Path | None, as_json: bo
     with _progress() as begin:
         found = session.evaluate(request, stages(), begin, fit_maximum_energy)
         minimum = Config.standalone().classify.minimum_confidence
-        mine = request.own is not None
+        mine = request.own is not None or found.network.weights.lengthwise
         incoming = () if mine else _incoming(found.network.modality, request.weights, data, begin)
         made = session.report(found, VERSION, minimum, incoming)
         text = report.to_json(made).decode()
@@ -198,7 +199,8 @@ def _incoming(modality: str, path: Path, data: Path, begin: "Begin") -> "tuple[I
         return ()
     samples, settings = series(data, modality), Config.standalone()
     tick = begin("sample DICOM series", len(samples))
-    classifier = Classifier.load({modality: path})
+    beside = {name: made for name, made in SHIPPED.items() if name.startswith(f"{modality}_")}
+    classifier = Classifier.load({modality: path, **beside})
     found = []
     for sample in samples:
         found.append(incoming(sample, modality, settings, classifier))

@@ -44,13 +44,17 @@ class Series(Section):
 
 
 class Weights(Section):
-    """The weights of each network, XR for radiographs (CR, DX, RG): `shipped` or a path."""
+    """The weights of each network: `shipped` or a path.
+
+    MR_LENGTHWISE sees sagittal and coronal MR, XR radiographs (CR, DX, RG).
+    """
 
     CT: str = SHIPPED
     MR: str = SHIPPED
+    MR_LENGTHWISE: str = SHIPPED
     XR: str = SHIPPED
 
-    @field_validator("CT", "MR", "XR")
+    @field_validator("CT", "MR", "MR_LENGTHWISE", "XR")
     @classmethod
     def _resolve(cls, value: str, info: ValidationInfo) -> str:
         return value if value == SHIPPED else str(resolved(Path(value), info))

@@ -31,9 +31,9 @@ class Sure:
         self._row = np.full(len(CT_CLASSES), rest, np.float32)
         self._row[CT_CLASSES.index(region)] = probability
 
-    def unknown_plane(self, header: ImageHeader) -> str | None:
-        """Know every plane."""
-        del header
+    def network_for(self, header: ImageHeader) -> str | None:
+        """Be the one network for every plane."""
+        return header.modality
 
     def predict(self, modality: str, images: Iterable[Image]) -> Prediction:
         """Say the same of every image of a CT."""
