@@ -73,7 +73,7 @@ def picture(context: ContextDep, user: Viewer, series_id: int) -> Response:
     if _layout(context, row) is None:
         raise HTTPException(404)
     path = picture_path(context.config.spool.folder, _key(row))
-    return FileResponse(path, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+    return FileResponse(path, media_type="image/jpeg")
 
 
 @router.get("/series/{series_id:int}/deliveries")
