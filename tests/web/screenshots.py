@@ -21,7 +21,7 @@ from tests.web.visiting import DESK, PHONE, Site, Visitor
 
 DATA: Final = Path("../shared/data/dicom")
 OUT: Final = Path("node/web/screenshots")
-SENDERS: Final = {"ct": "CT_ER_1", "mr": "MR_3T", "xr": "DX_ROOM2"}
+SENDERS: Final = {"xr": "DX_ROOM2", "mr": "MR_3T", "ct": "CT_ER_1"}
 SHOWN: Final = "STS_049"
 """The patient whose series has a page in the README: foot and calf, tagged EXTREMITY."""
 START_S: Final = 900.0

@@ -33,7 +33,7 @@ def show(request: Request, context: ContextDep, user: Viewer, series_id: int) ->
     del user
     piece = "hx-request" in request.headers
     name = "correction_form.html" if piece else "correction_page.html"
-    return render(request, name, **_values(context, series_id))
+    return render(request, name, piece=piece, **_values(context, series_id))
 
 
 @router.post("/series/{series_id:int}/correction")
@@ -53,7 +53,7 @@ async def correct(request: Request, context: ContextDep, user: Operator, series_
         values |= {"mistake": why, "note": _text(form, "note")[:_NOTE]}
         if ranges:
             values["ranges"] = ranges
-        return render(request, "correction_page.html", 400, **values)
+        return render(request, "correction_page.html", 400, piece=False, **values)
     return RedirectResponse(f"/series/{series_id}#corrections", 303)
 
 
