@@ -30,7 +30,7 @@ Tick = Callable[[], None]
 
 FLOOR: Final = 1e-30
 VALIDATION: Final = "validation"
-LEFT_OUT: Final = "sources left out in turn"
+LEFT_OUT: Final = "sources never trained on"
 
 
 @dataclass(frozen=True, eq=False)
