@@ -1,12 +1,14 @@
 """A page to test against: users of every role, clients that show a token, and the page's own process."""
 
+import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
+from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 
 import yaml
 from starlette.testclient import TestClient
@@ -21,6 +23,7 @@ from node.web.context import Context
 from node.web.process import WebPage
 from node.web.secrets import digest, new_token
 from node.web.server import application
+from tests.harness import wait_until
 
 PASSWORD: Final = "a-password-for-tests"
 HTML: Final = {"Accept": "text/html"}
@@ -75,6 +78,16 @@ def client_of(context: Context, role: Role | None = None, **headers: str) -> Tes
     )
 
 
+def is_alive(url: str) -> bool:
+    """Tell whether the page at an address answers, whoever signed its certificate."""
+    unchecked = ssl.create_default_context()
+    unchecked.check_hostname, unchecked.verify_mode = False, ssl.CERT_NONE
+    opener = build_opener(ProxyHandler({}), HTTPSHandler(context=unchecked))
+    with suppress(OSError), opener.open(f"{url}/healthz", timeout=60) as answer:
+        return bool(answer.read() == b"alive\n")
+    return False
+
+
 @contextmanager
 def serving(config: Config) -> Iterator[str]:
     """Run the page's process until the block ends; gives the address of the page, without a slash."""
@@ -83,8 +96,10 @@ def serving(config: Config) -> Iterator[str]:
     thread = threading.Thread(target=listener.run, args=(stop,), daemon=True)
     thread.start()
     scheme = "http" if config.web.certificate is None else "https"
+    url = f"{scheme}://127.0.0.1:{listener.port}"
     try:
-        yield f"{scheme}://127.0.0.1:{listener.port}"
+        wait_until(lambda: is_alive(url), "the page answers")
+        yield url
     finally:
         stop.set()
         thread.join(30)
