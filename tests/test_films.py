@@ -15,7 +15,7 @@ from tests.harness import Archive, RunningNode, free_port, make_node, running, s
 
 ROOT = Path(os.environ.get("BODYTAG_DATA", Path(__file__).parents[2] / "shared" / "data")) / "dicom" / "xr"
 CHEST, LEG, UNTAGGED = "RG1_J2KI.dcm", "RG3_J2KR.dcm", "Monochrome1-Jpeg.dcm"
-PATIENCE_S = 300.0
+PATIENCE_S = 240.0
 """The first film waits until the worker has loaded its networks."""
 Line = tuple[RunningNode, Archive]
 PROPOSED = {uid.JPEGBaseline8Bit: ("-xy",), uid.JPEG2000: ("-xw",), uid.JPEG2000Lossless: ("-xv",)}
