@@ -40,6 +40,9 @@ LOWER_LIMB: Final = Region("lowerlimb", "LOWERLIMB", Code("61685007", "Lower lim
 """What is said of an image that shows some part of a limb, it is not sure which."""
 BY_KEY: Final[dict[str, Region]] = {part.key: part for part in (*PARTS, UPPER_LIMB, LOWER_LIMB)}
 
+KNOWN_KEYS: Final[tuple[str, ...]] = tuple(dict.fromkeys((*regions.BY_KEY, *BY_KEY)))
+"""Everything that a verdict may say of an image: the regions, then the parts of radiographs beyond them."""
+
 SPINE_PARTS: Final = frozenset({"cspine", "tspine", "tlspine", "lspine", "spine"})
 WHOLES: Final[dict[str, tuple[str, ...]]] = {
     "skull": ("head",),

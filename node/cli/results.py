@@ -18,8 +18,8 @@ from db.session import open_migrated
 from db.states import State
 from model.classify import Classifier
 from model.frames import read_headers
+from model.radiographs import KNOWN_KEYS
 from model.read import ImageHeader, NotDicomError
-from model.regions import BY_KEY
 from node import worker
 from node.auditing.admin import commanded
 from node.cli import tables
@@ -52,7 +52,7 @@ def query(
     patient: Patient = None,
     study: Study = None,
     series: Series = None,
-    region: Annotated[str | None, typer.Option(help=f"one of {', '.join(BY_KEY)}, unknown")] = None,
+    region: Annotated[str | None, typer.Option(help=f"one of {', '.join(KNOWN_KEYS)}, unknown")] = None,
     modality: Annotated[str | None, typer.Option(help="CT, MR, ...")] = None,
     state: StateOption = None,
     date_from: DateFrom = None,
@@ -68,8 +68,8 @@ def query(
     as_json: JsonOption = False,
 ) -> None:
     """Look up series: what arrived, what it shows, where it went."""
-    if region is not None and region not in (*BY_KEY, "unknown"):
-        fail(f"there is no region '{region}'; known are {', '.join(BY_KEY)}, unknown")
+    if region is not None and region not in (*KNOWN_KEYS, "unknown"):
+        fail(f"there is no region '{region}'; known are {', '.join(KNOWN_KEYS)}, unknown")
     filters = Filters(
         patient=patient,
         study=study,

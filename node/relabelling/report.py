@@ -17,6 +17,7 @@ from pydicom.sr.coding import Code
 
 from db.records import Outcome
 from model.attributes import BROKEN
+from model.radiographs import MODALITIES
 from model.read import ImageHeader
 from node import facts
 from node.relabelling.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -63,13 +64,15 @@ class ReportError(Exception):
 def build(
     headers: Sequence[ImageHeader], outcome: Outcome, decided_at: datetime, ae_title: str
 ) -> "Comprehensive3DSR | None":
-    """Make the report on a classified series; None where no region is known.
+    """Make the report on a classified series; None where no region is known, and for radiographs.
+
+    A report says how far regions reach along the body, which radiographs do not show.
 
     The same decision gives the same UIDs and times. Raises ReportError where the images hold something that
     no report may.
     """
     found = ranges(headers, outcome.images)
-    if not found:
+    if not found or found[0].slices[0].header.modality in MODALITIES:
         return None
     first = found[0].slices[0].header
     decision = (ae_title, decided_at.isoformat(), outcome.weights_digest, outcome.software_version)

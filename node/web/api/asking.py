@@ -10,10 +10,11 @@ from db.cursors import Order, Sorting
 from db.pages import MAXIMUM_SIZE
 from db.queries import Filters
 from db.states import State
-from model.regions import BY_KEY, UNKNOWN
+from model.radiographs import KNOWN_KEYS
+from model.regions import UNKNOWN
 
 MAXIMUM_TEXT: Final = 200
-_REGIONS: Final = "|".join((*BY_KEY, UNKNOWN))
+_REGIONS: Final = "|".join((*KNOWN_KEYS, UNKNOWN))
 
 Text = Annotated[str, Field(max_length=MAXIMUM_TEXT)]
 Moment = Annotated[

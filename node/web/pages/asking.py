@@ -9,7 +9,8 @@ from urllib.parse import urlencode
 from db.cursors import Order, Sorting
 from db.queries import Filters
 from db.states import STORED
-from model.regions import BY_KEY, UNKNOWN
+from model.radiographs import KNOWN_KEYS
+from model.regions import UNKNOWN
 
 LONGEST: Final = 200
 """Characters of a field that are looked at."""
@@ -28,7 +29,7 @@ ORDERS: Final = {
     "patient-up": "patient",
     "confidence-up": "least sure first",
 }
-REGIONS: Final = (*BY_KEY, UNKNOWN)
+REGIONS: Final = (*KNOWN_KEYS, UNKNOWN)
 
 
 Reader = Callable[[str], dict[str, Any]]
