@@ -32,7 +32,7 @@ def open_context(folder: Path) -> Iterator[Context]:
     database.close()
 
 
-def _fill(context: Context) -> None:
+def fill(context: Context) -> None:
     """Store five classified CT series of three images, two of them in one Frame of Reference."""
     with context.database.session() as session:
         for number in range(1, 6):
@@ -49,14 +49,14 @@ def _fill(context: Context) -> None:
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Context]:
     """A context that the tests leave as it is."""
     with open_context(tmp_path_factory.mktemp("api")) as context:
-        _fill(context)
+        fill(context)
         yield context
 
 
 @pytest.fixture
 def fresh(context: Context) -> Context:
     """The same, for a test that changes something."""
-    _fill(context)
+    fill(context)
     return context
 
 
