@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from model.classify import BATCH, SHIPPED, Classifier, WeightsError, softmax
+from model.classify import BATCH, LENGTHWISE, SHIPPED, Classifier, WeightsError, softmax
 from model.networks import SMALL, Definition, build
+from model.prediction import Prediction
 from model.preprocess import network_input
 from model.read import Image
 from model.regions import CLASSES
@@ -204,16 +205,17 @@ def test_import_leaves_tensorflow_alone() -> None:
     assert done.returncode == 0
 
 
-@pytest.mark.parametrize("modality", ["CT", "MR", "XR"])
+@pytest.mark.parametrize("modality", SHIPPED)
 def test_shipped_weights_are_those_of_their_card(modality: str) -> None:
     """The weights in the package match their card's digest, classes and modality."""
-    weights = load(SHIPPED[modality])
-    assert weights.definition.classes == CLASSES[modality]
-    assert weights.modality == modality
+    weights, known = load(SHIPPED[modality]), modality.removesuffix(LENGTHWISE)
+    assert weights.definition.classes == CLASSES[known]
+    assert weights.modality == known
+    assert weights.lengthwise == (known != modality)
     assert {"figures", "data", "training"} <= weights.card.keys()
 
 
-@pytest.mark.parametrize("modality", ["CT", "MR", "XR"])
+@pytest.mark.parametrize("modality", SHIPPED)
 def test_shipped_model_looks_at_the_pixels(modality: str) -> None:
     """A bright disc with a dark hole and pure noise do not get the same answer."""
     v, u = np.ogrid[-1:1:128j, -1:1:128j]
@@ -230,3 +232,23 @@ def test_cards_are_json_without_paths_of_this_machine() -> None:
         text = card_path(path).read_text(encoding="utf-8")
         assert isinstance(json.loads(text), dict)
         assert '"/' not in text
+
+
+def test_axial_weights_are_not_taken_for_other_planes() -> None:
+    """Weights that never saw a sagittal image are refused where such are meant."""
+    with pytest.raises(WeightsError, match="not trained on sagittal"):
+        Classifier.load({"MR_LENGTHWISE": SHIPPED["MR"]})
+
+
+def test_two_networks_beside_each_other_count_energy_from_their_thresholds() -> None:
+    """What is foreign to its own network stays foreign; who gives no threshold doubts nothing."""
+    one = Prediction(
+        ("a", "b"), np.full((2, 2), 0.5, np.float32), "d1", np.array([-3.0, 1.0], np.float32), -2.0
+    )
+    other = Prediction(("a", "b"), np.full((1, 2), 0.5, np.float32), "d2")
+    both = one.beside(other)
+    assert both.energy is not None
+    assert list(both.energy > 0.0) == [False, True, False]
+    assert (both.weights_digest, both.maximum_energy, len(both.probabilities)) == ("d1", 0.0, 3)
+    with pytest.raises(ValueError, match="different classes"):
+        one.beside(Prediction(("a", "c"), np.full((1, 2), 0.5, np.float32), "d3"))

@@ -11,7 +11,7 @@ from model.classify import SHIPPED, Classifier
 from model.frames import read_headers
 from node.settings.config import Config
 from node.worker import classify
-from tests.builders import Recipe, write
+from tests.builders import SAGITTAL, Recipe, real_series, write
 from tests.multiframe import Enhanced, write_enhanced
 
 
@@ -120,3 +120,38 @@ def test_frames_that_are_no_slices_have_their_reason(classifier: Classifier, tmp
     [image] = outcome(classifier, [scout]).images
     assert (image.reason, image.region) == ("localizer", None)
     assert [frame.reason for frame in image.frames] == ["localizer"] * 2
+
+
+def mixed(folder: Path) -> list[Path]:
+    """Write one MR series of three axial and two sagittal images."""
+    one = {"SeriesInstanceUID": "1.2.3"}
+    axial = write(folder / "a", Recipe(modality="MR", n=3, seed="axial", overrides=one))
+    upright = Recipe(modality="MR", n=2, seed="sagittal", orientation=SAGITTAL, overrides=one)
+    return [*write(folder / "s", upright), *axial]
+
+
+def test_planes_of_one_series_go_to_their_networks(classifier: Classifier, tmp_path: Path) -> None:
+    """Axial and sagittal MR are shown to two networks; every image has its result, and its own place."""
+    found = outcome(classifier, mixed(tmp_path))
+    assert reasons(found) == {None: 5}
+    assert found.weights_digest == classifier.digest("MR")
+    places = {image.sop_instance_uid: image.position_mm for image in found.images}
+    upright = Recipe(modality="MR", n=2, seed="sagittal")
+    assert [places[upright.instance_uid(index)] for index in range(2)] == [-25.0, -30.0]
+
+
+def test_planes_that_no_network_knows_are_passed_on(tmp_path: Path) -> None:
+    """Without the network for planes along the body, such images are named by their plane."""
+    found = outcome(Classifier.load({"MR": SHIPPED["MR"]}), mixed(tmp_path))
+    assert reasons(found) == {None: 3, "sagittal plane": 2}
+
+
+@pytest.mark.skipif("mr/knee_sag_mese" not in real_series(), reason="the data folder is not there")
+def test_a_real_sagittal_series_is_named(classifier: Classifier) -> None:
+    """A sagittal knee of a subject that was not trained on is a knee; its span reaches up and down."""
+    found = outcome(classifier, real_series()["mr/knee_sag_mese"])
+    assert found.verdict is not None
+    assert found.verdict.term == "KNEE"
+    [span] = found.verdict.spans
+    assert 100 < span.last_mm - span.first_mm < 250
+    assert found.weights_digest == classifier.digest("MR_LENGTHWISE")
