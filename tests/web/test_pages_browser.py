@@ -79,7 +79,7 @@ def test_a_search_narrows_the_list_while_one_types(full: Filled, visit: Visit) -
     page.get_by_role("searchbox").press_sequentially("roe kne")
     expect(page.locator("table.list tbody tr")).to_have_count(1)
     expect(page).to_have_url(re.compile("text=roe"))
-    page.get_by_label("Tag", exact=True).select_option("right")
+    page.locator("select[name=tag]").select_option("right")
     expect(page.get_by_text("No series fits.")).to_be_visible()
 
 
