@@ -8,7 +8,7 @@ from textwrap import dedent
 import pytest
 import yaml
 
-from model.networks import LITE, PAPER, SMALL, Definition, build
+from model.networks import LITE, MOBILE, PAPER, SMALL, Definition, build
 from model.preprocess import BODY, SIZED, WHOLE
 from model.regions import CLASSES
 from model.training.data import DATA
@@ -53,8 +53,11 @@ def test_paths_count_from_the_files_folder_and_defaults_from_here(tmp_path: Path
     [
         ({"rates": 1}, "rates: is no known key"),
         ({"folders": [{"folder": "a", "label": "b"}]}, "folders.0.label: is no known key"),
-        ({"modality": "XR"}, "modality: Input should be 'CT' or 'MR'"),
-        ({"network": "vgg"}, f"network: there is no network 'vgg'; there are {LITE}, {PAPER}, {SMALL}"),
+        ({"modality": "US"}, "modality: Input should be 'CT', 'MR' or 'XR'"),
+        (
+            {"network": "vgg"},
+            f"network: there is no network 'vgg'; there are {LITE}, {MOBILE}, {PAPER}, {SMALL}",
+        ),
         ({"bodies": ["AM", "XX"]}, "bodies.1: there is no anatomy 'XX'; there are AM, AF, BP3D"),
         ({"steps": None}, "steps: give steps, minutes or both, or the run has no end"),
         ({"frozen_stages": 2}, "frozen_stages: a network from scratch has nothing to keep"),
