@@ -19,7 +19,9 @@ from sqlalchemy.orm import Session
 from db.cursors import Order, Place, Sorting, decoded, encoded
 from db.queries import Filters, conditions, said
 from db.rows import spans
+from db.states import State
 from db.tables import Series, SpanRow
+from db.unindexed import Chooser, indexed, unindexed
 from db.words import SERIES_TEXT, Number, matches
 from rules.verdict import Span
 
@@ -148,12 +150,30 @@ def _candidates(filters: Filters, *columns: ColumnElement[Any]) -> Select[Any]:
     """Ask for the matching series in no order, so that it can be answered by the filters' own indexes."""
     if _words_alone(filters) and not columns:
         return _by_words(filters)
-    if filters.region is not None:
+    if filters.region is not None and not _selective(filters):
         rest = replace(filters, region=None)
         shown = _showing(filters.region).subquery()
-        joined = select(Series.id, *columns).join(shown, shown.c.series_id == Series.id)
-        return joined.where(*conditions(rest))
-    return select(Series.id, *columns).where(*conditions(filters))
+        joined = select(Series.id, *columns).select_from(shown).join(Series, Series.id == shown.c.series_id)
+        return joined.where(*conditions(rest, unindexed))
+    return select(Series.id, *columns).where(*_asked(filters, indexed))
+
+
+def _selective(filters: Filters) -> bool:
+    """Tell whether something is asked for that fewer series have than show a region."""
+    few = (filters.study, filters.series, filters.patient, filters.text, filters.term, filters.source)
+    since = (filters.date_from, filters.date_to, filters.received_from, filters.received_to)
+    rare = filters.state not in (None, State.DELIVERED) or bool(filters.corrected)
+    return rare or any(one is not None for one in (*few, *since, filters.review_below))
+
+
+def _asked(filters: Filters, of: Chooser) -> list[ColumnElement[bool]]:
+    """Return the conditions; whether a series shows a region is looked up series by series."""
+    asked = list(conditions(replace(filters, region=None), of))
+    if filters.region is not None:
+        mine = SpanRow.series_id == Series.id
+        shown = select(literal(1)).where(mine, SpanRow.region == filters.region).exists()
+        asked.append(shown | said(filters.region))
+    return asked
 
 
 def _showing(region: str) -> CompoundSelect[Any]:
@@ -176,12 +196,7 @@ def _by_words(filters: Filters) -> Select[Any]:
 
 def _walked(filters: Filters, *columns: ColumnElement[Any]) -> Select[Any]:
     """Ask for the matching series so that an index of the order can be walked, most of which match."""
-    asked = list(conditions(replace(filters, region=None)))
-    if filters.region is not None:
-        mine = SpanRow.series_id == Series.id
-        shown = select(literal(1)).where(mine, SpanRow.region == filters.region).exists()
-        asked.append(shown | said(filters.region))
-    return select(Series.id, *columns).where(*asked)
+    return select(Series.id, *columns).where(*_asked(filters, unindexed))
 
 
 def _places(

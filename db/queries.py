@@ -13,6 +13,7 @@ from db.records import FrameResult
 from db.rows import DeliverySummary, InstanceSummary, delivery_summaries, instance_summaries, spans
 from db.states import STORED
 from db.tables import CorrectionSpan, Delivery, Instance, Series, SpanRow
+from db.unindexed import Chooser, Column, indexed, unindexed
 from db.words import SERIES_TEXT, Number, matches, words
 from model.regions import UNKNOWN
 from rules.verdict import Span
@@ -199,8 +200,8 @@ def matching(filters: Filters) -> Select[int]:
     return wanted if filters.limit is None else wanted.limit(filters.limit)
 
 
-def conditions(filters: Filters) -> Iterator[ColumnElement[bool]]:
-    """Give one condition for each filter that is set."""
+def conditions(filters: Filters, of: Chooser = indexed) -> Iterator[ColumnElement[bool]]:
+    """Give one condition for each filter that is set; `of` says whether indexes may be used for them."""
     if filters.patient is not None:
         yield _like(Series.patient_id, filters.patient) | _like(Series.patient_name, filters.patient)
         yield from _beginning(filters.patient)
@@ -208,17 +209,10 @@ def conditions(filters: Filters) -> Iterator[ColumnElement[bool]]:
         shown = Series.id.in_(select(SpanRow.series_id).where(SpanRow.region == filters.region))
         yield shown | said(filters.region)
     if filters.text is not None:
-        yield _has_words(filters.text)
-    yield from _verdicts(filters)
-    if filters.date_from is not None:
-        yield Series.study_date >= f"{filters.date_from:%Y%m%d}"
-    if filters.date_to is not None:
-        yield Series.study_date.between("1", f"{filters.date_to:%Y%m%d}")
-    if filters.received_from is not None:
-        yield Series.received_at >= filters.received_from
-    if filters.received_to is not None:
-        yield Series.received_at < filters.received_to
-    equal = {
+        yield of(Series.id).in_(_with_words(filters.text))
+    yield from _verdicts(filters, of)
+    yield from _times(filters, of)
+    equal: dict[Column, object] = {
         Series.study_instance_uid: filters.study,
         Series.series_instance_uid: filters.series,
         Series.modality: filters.modality,
@@ -226,20 +220,32 @@ def conditions(filters: Filters) -> Iterator[ColumnElement[bool]]:
         Series.state: filters.state,
         Series.disagrees: filters.disagreement,
     }
-    yield from (column == value for column, value in equal.items() if value is not None)
+    yield from (of(column) == value for column, value in equal.items() if value is not None)
 
 
-def _verdicts(filters: Filters) -> Iterator[ColumnElement[bool]]:
-    """Give the conditions on what was decided, by the node or by a person."""
+def _times(filters: Filters, of: Chooser) -> Iterator[ColumnElement[bool]]:
+    if filters.date_from is not None:
+        yield of(Series.study_date) >= f"{filters.date_from:%Y%m%d}"
+    if filters.date_to is not None:
+        yield of(Series.study_date).between("1", f"{filters.date_to:%Y%m%d}")
+    if filters.received_from is not None:
+        yield of(Series.received_at) >= filters.received_from
+    if filters.received_to is not None:
+        yield of(Series.received_at) < filters.received_to
+
+
+def _verdicts(filters: Filters, of: Chooser) -> Iterator[ColumnElement[bool]]:
+    """Give the conditions on what was decided, by the node or by a person; nearly all have no correction."""
+    uncorrected = unindexed(Series.correction_id).is_(None)
     if filters.term is not None:
-        unknown = Series.term.is_(None) & Series.rule.is_not(None)
-        told = unknown if filters.term == UNKNOWN else Series.term == filters.term
-        yield (told & Series.correction_id.is_(None)) | (Series.corrected_term == filters.term)
+        unknown = of(Series.term).is_(None) & Series.rule.is_not(None)
+        told = unknown if filters.term == UNKNOWN else of(Series.term) == filters.term
+        yield (told & uncorrected) | (of(Series.corrected_term) == filters.term)
     if filters.corrected is not None:
-        yield Series.correction_id.is_not(None) if filters.corrected else Series.correction_id.is_(None)
+        yield of(Series.correction_id).is_not(None) if filters.corrected else uncorrected
     if filters.review_below is not None:
-        unsure = (Series.confidence < filters.review_below) & Series.correction_id.is_(None)
-        yield Series.review | unsure
+        unsure = (of(Series.confidence) < filters.review_below) & uncorrected
+        yield of(Series.review).is_(True) | unsure
 
 
 def said(region: str) -> ColumnElement[bool]:
@@ -248,15 +254,15 @@ def said(region: str) -> ColumnElement[bool]:
     return Series.correction_id.in_(mine)
 
 
-def _has_words(search: str) -> ColumnElement[bool]:
-    return Series.id.in_(select(Number()).select_from(SERIES_TEXT).where(matches(search)))
+def _with_words(search: str) -> Select[int]:
+    return select(Number()).select_from(SERIES_TEXT).where(matches(search))
 
 
 def _beginning(pattern: str) -> Iterator[ColumnElement[bool]]:
     """Ask for the words before the first wild card, too: these are found by an index, a pattern is not."""
     beginning = re.split(r"[*?]", pattern, maxsplit=1)[0]
     if beginning != pattern and words(beginning):
-        yield _has_words(beginning)
+        yield Series.id.in_(_with_words(beginning))
 
 
 def _like(column: InstrumentedAttribute[str], pattern: str) -> ColumnElement[bool]:

@@ -37,8 +37,11 @@ def fill(context: Context) -> None:
     with context.database.session() as session:
         for number in range(1, 6):
             place = "9.9" if number < 3 else f"9.{number}"
-            facts = {"frame_of_reference_uid": place, "patient_id": "P", "patient_name": "=2+2^Jane"}
-            series_id = add_series(session, number, incoming_body_part="HEAD", **facts)
+            series_id = add_series(
+                session, number,
+                incoming_body_part="HEAD", frame_of_reference_uid=place, patient_id="P",
+                patient_name="=2+2^Jane",
+            )  # fmt: skip
             found = outcome(3, number)
             images = tuple(replace(image, z_mm=image.position_mm) for image in found.images)
             routes = [Route("archive", "write")]
