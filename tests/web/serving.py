@@ -65,7 +65,7 @@ def make_token(database: Database, role: Role) -> str:
     return token
 
 
-def client_of(context: Context, role: Role | None = None, **headers: str) -> TestClient:
+def client_of(context: Context, role: Role | None = None, /, **headers: str) -> TestClient:
     """Make a client in this process, that shows the token of a role, or nothing; it follows no redirects."""
     if role is not None:
         headers["Authorization"] = f"Bearer {make_token(context.database, role)}"

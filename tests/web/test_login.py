@@ -90,8 +90,8 @@ def test_a_change_without_proof_is_refused(context: Context, headers: dict[str, 
     assert [each.user.name for each in Users(context.database, context.trail, "x").all()] == ["admin"]
 
 
-def _encoded(headers: dict[str, str]) -> dict[str, bytes]:
-    return {name: value.encode() for name, value in headers.items()}
+def _encoded(headers: dict[str, str]) -> dict[bytes, bytes]:
+    return {name.encode(): value.encode() for name, value in headers.items()}
 
 
 def test_a_change_with_proof_from_another_site_is_refused(context: Context) -> None:
