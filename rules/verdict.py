@@ -1,6 +1,7 @@
 """Verdict: regions per slice, spans in mm, series term, confidence, the rule that decided."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +61,9 @@ class Evidence:
     def of(self, images: NDArray[np.intp]) -> "Evidence":
         """Return the evidence of some of the images, by their indices."""
         given = {name: getattr(self, name) for name in ("positions_mm", "normals", "energy", "heights_mm")}
-        chosen = {name: None if value is None else value[images] for name, value in given.items()}
+        chosen: dict[str, Any] = {
+            name: None if value is None else value[images] for name, value in given.items()
+        }
         return replace(self, probabilities=self.probabilities[images], **chosen)
 
 

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from model.regions import MR_CLASSES
 from model.training import split, upright
+from model.training.bodies import Body, Site
 from model.training.data import Row, Sample, Stack, usable
 from model.training.sampler import Pool, Sampler, grouped
 from tests.model.test_training_synthesis import only, person
@@ -87,8 +88,10 @@ def test_short_volumes_and_other_regions_in_view_give_nothing() -> None:
 def test_the_share_of_upright_images_is_drawn() -> None:
     """With a share of one every region that has a view is drawn lengthwise; the others axial, as before."""
     body = person()
-    sites = {name: ((body, only(body.sites, name)),) for name in ("lspine", "abdomen_chest")}
     classes = ("lspine", "abdomen_chest")
+    sites: dict[str, tuple[tuple[Body, Site], ...]] = {
+        name: ((body, only(body.sites, name)),) for name in classes
+    }
     sampler = Sampler(Pool(classes, "MR", {}, {}, sites, {}, 1.0), 64, 0)
     assert sampler._upright("lspine") is not None
     assert sampler._upright("abdomen_chest") is None

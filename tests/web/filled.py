@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -34,8 +34,12 @@ _TAGS: Final = (
 
 def filled(database: Database, now: datetime, spool: Path | None = None) -> dict[str, int]:
     """Store series of every kind and return their numbers; with a spool, that called chest has a picture."""
-    wrong = {"incoming_body_part": "HEAD", "patient_name": "Roe^Sam", "series_description": "knee"}
-    odd = dict.fromkeys(_TAGS, HOSTILE)
+    wrong: dict[str, Any] = {
+        "incoming_body_part": "HEAD",
+        "patient_name": "Roe^Sam",
+        "series_description": "knee",
+    }
+    odd: dict[str, Any] = dict.fromkeys(_TAGS, HOSTILE)
     return {
         "chest": _decided(database, 1, now, ["abdomen"] * 8 + ["chest"] * 12, 0.96, spool=spool),
         "knee": _decided(database, 2, now, ["knee"] * 6, 0.61, **wrong),

@@ -76,7 +76,7 @@ class Visitor:
         self.page.get_by_role("button", name="Log in", exact=True).click()
 
     def barriers(self) -> list[str]:
-        """Return what axe finds in the way of people with disabilities, by WCAG 2.2 A and AA, with contrast."""
+        """Return what axe finds in the way of people with disabilities: WCAG 2.2 A and AA, contrast."""
         tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
         options = {"runOnly": {"type": "tag", "values": tags}, "resultTypes": ["violations"]}
         found = Axe().run(self.page, options=options).response["violations"]
