@@ -33,7 +33,7 @@ demo: $(BIN)/bodytag ## start a node, send it real DICOM, show what it found and
 	$(BIN)/python -m node.cli.demo $(DICOM)
 
 test: $(VENV)/dev peers lint ## run everything
-	$(BIN)/python -m pytest -m "not alone" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not alone" --numprocesses 3 --dist loadfile
 	$(BIN)/python -m pytest -m alone
 
 lint: $(VENV)/dev ## ruff, mypy --strict, import-linter

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -44,10 +45,16 @@ Infer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class _Loaded:
-    """Verified weights and the compiled network: float32 (batch, size, size, channels) -> logits."""
+    """Verified weights, and their network once it is needed."""
 
+    path: Path
     weights: Weights
-    infer: Infer
+
+    @cached_property
+    def infer(self) -> Infer:
+        """The compiled network: float32 (batch, size, size, channels) -> logits."""
+        with without_chatter():
+            return _compiled(self.path, self.weights)
 
     @property
     def batch(self) -> int:
@@ -63,8 +70,9 @@ class Classifier:
 
     @classmethod
     def load(cls, weights: Mapping[str, Path], threads: int | None = None) -> "Classifier":
-        """Load and verify the weights of each modality, and compile the networks.
+        """Load and verify the weights of each modality, and compile those that are not the shipped ones.
 
+        The shipped ones are known to fit; they are compiled when first needed, as no site sends everything.
         `threads` bounds the CPU cores that one prediction uses; it holds for the whole process and
         can be given only before TensorFlow has run anything. Raises WeightsError with one sentence
         where a file is unreadable, does not match its card's digest, or is of another modality.
@@ -72,9 +80,11 @@ class Classifier:
         verified = {modality: _verified(modality, path) for modality, path in weights.items()}
         with without_chatter():
             _prepare_tensorflow(threads)
-            return cls(
-                {name: _Loaded(found, _compiled(weights[name], found)) for name, found in verified.items()}
-            )
+        loaded = {name: _Loaded(weights[name], found) for name, found in verified.items()}
+        for name, one in loaded.items():
+            if one.path != SHIPPED.get(name):
+                _ = one.infer
+        return cls(loaded)
 
     @property
     def modalities(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Final
@@ -109,10 +110,12 @@ class Listener:
         deadline = float("inf")
         while process.is_alive() and time.monotonic() < deadline:
             if stop.is_set() and deadline == float("inf"):
-                connection.send(serving.STOP)
+                with suppress(OSError):  # it is gone already
+                    connection.send(serving.STOP)
                 deadline = time.monotonic() + _STOP_S
             if not self._pass_on(connection):
-                process.join(_POLL_S)
+                process.join(_STOP_S)  # it ends, or is of no use without its line
+                return
         while connection.poll():
             if not self._pass_on(connection):
                 return

@@ -153,7 +153,7 @@ def test_a_series_goes_from_the_scanner_to_the_page(
         database = open_database(node.config.database.url)
         site = Site(f"http://127.0.0.1:{node.config.web.port}", make_context(node.config, database))
         page = visit(site, Role.VIEWER).page
-        page.get_by_role("link", name="Series, Synthetic").click()
+        page.get_by_role("link", name="Synthetic, Series").click()
         expect(page.locator(".tile")).to_have_count(8)
         expect(page.locator(".strip")).to_have_count(2)
         expect(page.get_by_text("It was meant for no destination.")).to_be_visible()

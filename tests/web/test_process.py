@@ -59,7 +59,6 @@ def test_silence_is_ended_and_a_killed_process_comes_back(tmp_path: Path) -> Non
         assert large.status_code == 413
         (process,) = [each for each in psutil.Process().children() if _listens(each, address[1])]
         os.kill(process.pid, signal.SIGKILL)
-        process.wait(60)
         wait_until(lambda: is_alive(url), "the page is back")
 
 
