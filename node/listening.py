@@ -115,7 +115,7 @@ class Listener:
                 deadline = time.monotonic() + _STOP_S
             if not self._pass_on(connection):
                 process.join(_STOP_S)  # it ends, or is of no use without its line
-                return
+                break
         while connection.poll():
             if not self._pass_on(connection):
                 return

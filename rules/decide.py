@@ -35,6 +35,8 @@ RULES: Final[dict[str, Rule]] = {
 TOGETHER: Final = "together"
 """The rule for images whose planes lie along the body, whatever rules are configured for the others."""
 
+_STEPS: Final = {**RULES, TOGETHER: together}
+
 GROUPS: Final = {"paper": PAPER}
 """Names that stand for several rules."""
 
@@ -158,7 +160,7 @@ def _run(state: State, rules: Sequence[str]) -> tuple[State, str]:
     """Run the rules in order; return the last state and the last rule that changed a region."""
     last = NETWORK
     for name in rules:
-        changed = together(state) if name == TOGETHER else RULES[name](state)
+        changed = _STEPS[name](state)
         if changed.regions != state.regions:
             last = name
         state = changed

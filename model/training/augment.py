@@ -10,6 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+Field = tuple[float, float, float, float]
+"""A field of view: top, left, bottom, right, in pixels."""
+
 CANVAS = 160
 """Longer side, in pixels, of an augmented image before it becomes a network input."""
 
@@ -51,7 +54,7 @@ def freedom(label: str) -> Freedom:
 
 def reframe(
     values: NDArray[np.float32],
-    field: tuple[float, float, float, float],
+    field: Field,
     air: float,
     free: Freedom,
     rng: np.random.Generator,

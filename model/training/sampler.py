@@ -14,7 +14,7 @@ from model.training import augment, looks, upright
 from model.training.bodies import FILES, Body, Site, load_bodies
 from model.training.data import Sample, load, read_manifest, samples, usable
 from model.training.split import Split
-from model.training.synthesis import draw, draw_upright, mr_from_ct
+from model.training.synthesis import Drawing, draw, draw_upright, mr_from_ct
 
 ALSO_SHARE: Final = 0.25
 """Weight in the target of a second region that a reader could reasonably give (column `also`)."""
@@ -270,7 +270,10 @@ class Sampler:
             lent = self._reformatted(label)
             if lent is not None:
                 return lent, None
-        return (self._along(sites[int(rng.integers(len(sites)))]), None) if sites else None
+        if not sites:
+            return None
+        body, site = sites[int(rng.integers(len(sites)))]
+        return self._shown(draw_upright(body, site, rng)), None
 
     def _reformatted(self, label: str) -> Picture | None:
         """Cut a real CT volume along the body, and make it look like an MR; None where that fails."""
@@ -284,16 +287,8 @@ class Sampler:
             if plane is not None:
                 values = np.asarray(plane.values, np.float32)
                 view = augment.reframe(values, plane.field, -1000.0, augment.freedom(label), rng)
-                shown = looks.mr_look(mr_from_ct(view.values, rng), rng)
-                return _picture(replace(view, values=shown), (plane.spacing_mm, plane.spacing_mm))
+                return self._lent(_picture(view, (plane.spacing_mm, plane.spacing_mm)))
         return None
-
-    def _along(self, where: tuple[Body, Site]) -> Picture:
-        drawing = draw_upright(*where, self._rng)
-        free = augment.freedom(where[1].region)
-        view = augment.reframe(drawing.values, drawing.field, 0.0, free, self._rng)
-        picture = _picture(view, (drawing.spacing_mm, drawing.spacing_mm))
-        return replace(picture, values=looks.mr_look(picture.values, self._rng))
 
     def _told(self, picture: Picture) -> tuple[float, float] | None:
         """Return the spacing that the network is told: people differ in size, and often it is not known."""
@@ -334,7 +329,10 @@ class Sampler:
         return replace(picture, values=looks.grey_look(picture.values, self._rng))
 
     def _borrowed(self, sample: Sample) -> Picture:
-        picture = self._view(sample)
+        return self._lent(self._view(sample))
+
+    def _lent(self, picture: Picture) -> Picture:
+        """Make a CT image look like an MR."""
         return replace(picture, values=looks.mr_look(mr_from_ct(picture.values, self._rng), self._rng))
 
     def _synthetic(self, label: str) -> Picture:
@@ -342,12 +340,16 @@ class Sampler:
         return self._drawn(*sites[int(self._rng.integers(len(sites)))])
 
     def _drawn(self, body: Body, site: Site) -> Picture:
-        drawing = draw(body, site, self._pool.modality, self._rng)
+        return self._shown(draw(body, site, self._pool.modality, self._rng))
+
+    def _shown(self, drawing: Drawing) -> Picture:
+        """Return a drawing in a random field of view, with the look of the modality."""
         air = -1000.0 if self._pool.modality == "CT" else 0.0
-        view = augment.reframe(drawing.values, drawing.field, air, augment.freedom(site.region), self._rng)
+        free = augment.freedom(drawing.label)
+        view = augment.reframe(drawing.values, drawing.field, air, free, self._rng)
         picture = _picture(view, (drawing.spacing_mm, drawing.spacing_mm))
         if self._pool.modality == "CT":
-            return replace(picture, values=looks.ct_look(picture.values, site.region, self._rng))
+            return replace(picture, values=looks.ct_look(picture.values, drawing.label, self._rng))
         return replace(picture, values=looks.mr_look(picture.values, self._rng))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.training import physique, upright
+from model.training.augment import Field
 from model.training.bodies import LEFT_ARM, RIGHT_ARM, TISSUES, Body, Site
 from model.training.sequences import contrast
 
@@ -39,9 +40,6 @@ REACH_MM: Final = 200.0
 
 BOTH_SHARE: Final = 0.3
 """How often the other arm or hand lies beside one."""
-
-Field = tuple[float, float, float, float]
-"""A field of view: top, left, bottom, right, in pixels."""
 
 
 @dataclass(frozen=True)

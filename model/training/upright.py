@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from model.training.augment import Field
 from model.training.bodies import Body, Site
 from model.training.data import Sample
 
@@ -30,8 +31,6 @@ ASIDE_MM: Final = 28.0
 """A sagittal plane nearer to the spine's middle shows the spine; the trunk is shown by those further off."""
 BONE_HU: Final = 200.0
 AIR_HU: Final = -300.0
-
-Field = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
