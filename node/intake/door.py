@@ -25,6 +25,7 @@ from node.auditing.audit import NODE_AUTHENTICATION, Alerts
 from node.intake import pdu
 from node.intake.certificates import Certificates, names, why
 from node.intake.guard import Guarded, Limits, Memory
+from node.intake.lane import Store
 from node.intake.lobby import Full, Lobby, Visit
 from node.settings.receive import Caller, Receive
 
@@ -46,6 +47,7 @@ class Admission:
     lobby: Lobby
     memory: Memory
     alerts: Alerts
+    store: Store
     departed: Callable[[Association], None]
 
     def may_knock(self, address: str) -> bool:
@@ -177,7 +179,15 @@ class _Visitor(RequestHandler):  # type: ignore[misc]
         def cut(reason: str) -> None:
             admission.alerts.alert(f"association cut: {reason}", visit.address, calling_ae_title=title)
 
-        guarded = Guarded(association, visit.connection, request.pdu, admission.limits, admission.memory, cut)
+        guarded = Guarded(
+            association,
+            visit.connection,
+            request.pdu,
+            admission.limits,
+            admission.memory,
+            admission.store,
+            cut,
+        )
         association.dul.socket = guarded
         evt.trigger(association, evt.EVT_CONN_OPEN, {"address": self.client_address})
         try:

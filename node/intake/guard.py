@@ -7,6 +7,7 @@ association's upper layer, the only one that reads and sends; so there is no loc
 
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from pynetdicom.association import Association
 from pynetdicom.transport import AssociationSocket
 
 from node.intake import pdu
+from node.intake.lane import Gate, Store, StoreRequest, answer, begun, collect
 from node.intake.upper_layer import Patient
 
 _READ_BYTES: Final = 262144
@@ -75,7 +77,7 @@ class Memory:
 class Guarded(AssociationSocket):  # type: ignore[misc]  # the library is not typed
     """A connection whose association request was read already; `request` is that PDU.
 
-    `cut` is told why, when the guard ends the association.
+    `store` serves C-STORE requests of the plain form; `cut` is told why, when the guard ends the association.
     """
 
     def __init__(
@@ -85,11 +87,13 @@ class Guarded(AssociationSocket):  # type: ignore[misc]  # the library is not ty
         request: bytes,
         limits: Limits,
         memory: Memory,
+        store: Store,
         cut: Callable[[str], None],
     ) -> None:
         super().__init__(association, client_socket=connection)
         association.dul.state_machine = Patient(association.dul)
-        self._limits, self._memory, self._cut = limits, memory, cut
+        self._gate = Gate(association)
+        self._limits, self._memory, self._store, self._cut = limits, memory, store, cut
         self._messages = pdu.Messages(limits.maximum_message_bytes)
         self._buffer = bytearray(request)
         self._kind: int | None = None  # of the PDU whose body comes next
@@ -104,19 +108,88 @@ class Guarded(AssociationSocket):  # type: ignore[misc]  # the library is not ty
 
     @property
     def ready(self) -> bool:
-        """Tell whether a PDU begins; called again and again by the upper layer, which sends in between."""
+        """Serve what can be served here; tell whether a PDU begins that is the library's.
+
+        Called again and again by the upper layer, which sends in between.
+        """
+        while self._listens():
+            if not self._buffer:
+                overdue = self._overdue(time.monotonic())
+                if overdue is not None:
+                    self._end(overdue)
+                    self._lost()
+                    return False
+                if not self._something_came():
+                    return False
+            if not self._served():
+                self._gate.work.set()
+                return True
+        return False
+
+    def _listens(self) -> bool:
+        """Tell whether anything may be read now."""
         if self.socket is None or not self._is_connected or self._ended:
             return False
-        if self._assoc.dimse.msg_queue.qsize():
-            return False  # what comes stays in the network until the message before is served
-        if self._buffer:
-            return True
-        overdue = self._overdue(time.monotonic())
-        if overdue is not None:
-            self._end(overdue)
-            self.event_queue.put("Evt17")
+        upper_layer = self._assoc.dul
+        if upper_layer._kill_thread or upper_layer.to_provider_queue.qsize():
+            return False  # its own side wants to send or to end
+        # What comes stays in the network until the message before is served.
+        return not self._assoc.dimse.msg_queue.qsize()
+
+    def _lost(self) -> None:
+        """Tell the upper layer that the connection is closed (PS3.8 Table 9-10, event 17)."""
+        self.event_queue.put("Evt17")
+        self._gate.work.set()
+
+    def _served(self) -> bool:
+        """Serve the C-STORE request that begins here; False where what begins is the library's."""
+        request = self._begun()
+        if request is None:
             return False
-        return self._something_came()
+        data = self._data_set(request)
+        if data is None:
+            if self._ended:
+                self._lost()
+            return self._ended  # otherwise the peer ends the association amid the message
+        with memoryview(data) as view:
+            rejection = self._store(self._assoc, request, view)
+        self.send(answer(request, rejection))
+        return True
+
+    def _begun(self) -> StoreRequest | None:
+        """Look at the PDU that comes next, and leave it where it is."""
+        if self._unanswered or self._messages.open:
+            return None
+        self._pdu_s = time.monotonic()
+        if not self._filled(pdu.HEADER_BYTES) or self._buffer[0] != pdu.P_DATA_TF:
+            return None
+        try:
+            length = pdu.length_of(self._next_header(), self._limits.maximum_pdu_bytes, associated=True)
+        except pdu.Forbidden:
+            return None
+        end = pdu.HEADER_BYTES + length
+        return begun(self._assoc, bytes(self._buffer[pdu.HEADER_BYTES : end])) if self._filled(end) else None
+
+    def _data_set(self, request: StoreRequest) -> bytearray | None:
+        """Read a request to its end and return its data set; None where it breaks off."""
+        data = bytearray()
+        try:
+            while self._filled(pdu.HEADER_BYTES) and self._buffer[0] == pdu.P_DATA_TF:
+                (length,) = struct.unpack_from(">L", self._buffer, 2)
+                if len(self.recv(pdu.HEADER_BYTES)) < pdu.HEADER_BYTES:
+                    return None
+                body = self.recv(length)
+                if not body:
+                    return None
+                with memoryview(body) as view:
+                    if collect(request, view, data):
+                        return data
+        except pdu.Forbidden as forbidden:
+            self._end(str(forbidden))
+        return None
+
+    def _next_header(self) -> bytes:
+        return bytes(self._buffer[: pdu.HEADER_BYTES])
 
     def _something_came(self) -> bool:
         connection = self._connection()
@@ -127,7 +200,7 @@ class Guarded(AssociationSocket):  # type: ignore[misc]  # the library is not ty
             return False
         except OSError:
             self._ended = True
-            self.event_queue.put("Evt17")
+            self._lost()
             return False
         self._buffer += data
         return True  # even of nothing: the end of the connection is read as a PDU that is cut off
@@ -180,6 +253,15 @@ class Guarded(AssociationSocket):  # type: ignore[misc]  # the library is not ty
         return True
 
     def _exactly(self, nr_bytes: int) -> bytearray:
+        """Return so many bytes, or none where the peer or the guard ended it."""
+        if not self._filled(nr_bytes):
+            return bytearray()
+        taken = self._buffer[:nr_bytes]
+        del self._buffer[:nr_bytes]
+        return taken
+
+    def _filled(self, nr_bytes: int) -> bool:
+        """Wait until so many bytes are there; False where the peer or the guard ended it."""
         connection = self._connection()
         while len(self._buffer) < nr_bytes and not self._ended:
             now = time.monotonic()
@@ -198,13 +280,9 @@ class Guarded(AssociationSocket):  # type: ignore[misc]  # the library is not ty
                 self._ended = True
                 if self._evicted is not None:
                     self._cut(self._evicted)
-                return bytearray()
+                return False
             self._buffer += data
-        if self._ended:
-            return bytearray()
-        taken = self._buffer[:nr_bytes]
-        del self._buffer[:nr_bytes]
-        return taken
+        return not self._ended
 
     def send(self, bytestream: bytes) -> None:
         """Send a PDU within the time that a PDU may take, or end the association."""
@@ -213,9 +291,10 @@ class Guarded(AssociationSocket):  # type: ignore[misc]  # the library is not ty
             connection.settimeout(self._limits.pdu_timeout_s)
             connection.sendall(bytestream)
         except (OSError, AttributeError):  # the peer went away, or the socket is closed already
-            self.event_queue.put("Evt17")
+            self._lost()
             return
         self._unanswered, self._last_s = 0, time.monotonic()
+        self._gate.work.clear()
         self._memory.keep(self, self._messages.bytes)
         evt.trigger(self.assoc, evt.EVT_DATA_SENT, {"data": bytestream})
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from pydicom._dicom_dict import DicomDictionary
+
 ASSOCIATE_RQ: Final = 0x01
 P_DATA_TF: Final = 0x04
 RELEASE_RQ: Final = 0x05
@@ -37,8 +39,16 @@ _COMMANDS: Final = frozenset(
 )
 """Command Fields of the requests (PS3.7 Table E.1-1); responses have 0x8000 added."""
 
-_NUMBERS: Final = frozenset((COMMAND_FIELD, 0x0110, 0x0120, 0x0700, DATA_SET_TYPE, 0x0900, 0x0903, 0x1031))
-"""Command elements of VR US that are read: two bytes, or none where they say nothing."""
+_WIDTHS: Final = {"US": 2, "UL": 4, "AT": 4}
+_NUMBERS: Final = {
+    tag: (_WIDTHS[entry[0]], entry[1] == "1")
+    for tag, entry in DicomDictionary.items()
+    if tag >> 16 == 0 and entry[0] in _WIDTHS
+}
+"""Command elements that are numbers: how many bytes one has, and whether there is at most one."""
+
+_RETIRED: Final = 0x4000
+"""Elements from here on belong to the commands of ACR-NEMA."""
 
 
 class Forbidden(ValueError):  # noqa: N818 - what came must not go on; the peer is cut off
@@ -149,26 +159,35 @@ class Messages:
         return True
 
 
-def has_data_set(command: bytes) -> bool:
+def has_data_set(encoded: bytes) -> bool:
     """Tell whether a data set follows a command (PS3.7 6.3.1, E.1); raises Forbidden where it is none."""
+    return int.from_bytes(command(encoded)[DATA_SET_TYPE], "little") != NO_DATA_SET
+
+
+def command(encoded: bytes) -> dict[int, bytes]:
+    """Return the elements of a command by their number; field and data set type are among them.
+
+    Raises Forbidden where it is none (PS3.7 6.3.1, E.1).
+    """
     found: dict[int, bytes] = {}
     offset = 0
-    while offset < len(command):
-        if offset + 8 > len(command):
+    while offset < len(encoded):
+        if offset + 8 > len(encoded):
             raise Forbidden("a command that is cut off")
-        group, element, length = struct.unpack_from("<HHL", command, offset)
-        if group != 0 or offset + 8 + length > len(command):
+        group, element, length = struct.unpack_from("<HHL", encoded, offset)
+        if group != 0 or element >= _RETIRED or offset + 8 + length > len(encoded):
             raise Forbidden("a command with an element that has no place in it")
-        if element in _NUMBERS and length not in (0, 2):
+        width, alone = _NUMBERS.get(element, (1, False))
+        if length % width or (alone and length > width):
             raise Forbidden("a command with a number of a wrong length")
-        found[element] = command[offset + 8 : offset + 8 + length]
+        found[element] = encoded[offset + 8 : offset + 8 + length]
         offset += 8 + length
     if not (found.get(COMMAND_FIELD) and found.get(DATA_SET_TYPE)):
         raise Forbidden("a command without its field or its data set type")
     field = int.from_bytes(found[COMMAND_FIELD], "little")
     if field & 0x7FFF not in _COMMANDS:
         raise Forbidden(f"an unknown command 0x{field:04X}")
-    return int.from_bytes(found[DATA_SET_TYPE], "little") != NO_DATA_SET
+    return found
 
 
 def _items(pdu: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:

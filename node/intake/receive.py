@@ -17,6 +17,7 @@ from node.intake.certificates import Certificates
 from node.intake.door import Admission, Door, listen
 from node.intake.guard import Memory
 from node.intake.intake import Arrival, Offer, Transfer, take_in
+from node.intake.lane import StoreRequest
 from node.intake.lobby import Lobby
 from node.relabelling.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from node.settings.receive import Receive
@@ -68,6 +69,7 @@ class Receiver:
             Lobby(config.maximum_waiting, config.maximum_associations_per_peer),
             Memory(int(config.maximum_memory_bytes)),
             Alerts(self._trail),
+            self._on_plain_store,
             self._departed,
         )
         ae = self._application_entity()
@@ -126,49 +128,58 @@ class Receiver:
                 association.abort()
 
     def _on_store(self, event: evt.Event) -> int | Dataset:
-        """Answer a C-STORE request (PS3.4 Annex B)."""
-        try:
-            with metrics.STORE_SECONDS.time():
-                arrival = self._store(event)
-        except Rejection as rejection:
-            return self._refused(event, rejection)
-        except Exception:
-            log.exception("an instance could not be stored")
-            return self._refused(event, Rejection(CANNOT_UNDERSTAND, "the node failed; see its log"))
-        stored, title = arrival.stored, metrics.source(arrival.calling_ae_title, self._listed)
-        metrics.received("dicom", title, stored.size_bytes, stored.duplicate)
-        self._transfer(event.assoc).store(stored.key)
-        if not arrival.stored.duplicate:
-            self._arrived(arrival)
-        return SUCCESS
-
-    def _store(self, event: evt.Event) -> Arrival:
+        """Answer a C-STORE request that came through the library (PS3.4 Annex B)."""
         request = event.request
         if request.DataSet is None:
-            raise Rejection(CANNOT_UNDERSTAND, "the request has no data set")
-        offer = Offer(
-            str(request.AffectedSOPClassUID),
-            str(request.AffectedSOPInstanceUID),
-            str(event.context.transfer_syntax),
-            str(event.assoc.requestor.ae_title).strip(),
-        )
-        return take_in(
-            self._spool, offer, request.DataSet.getbuffer(), int(self._config.maximum_inflated_bytes)
-        )
+            why = Rejection(CANNOT_UNDERSTAND, "the request has no data set")
+            rejection: Rejection | None = self._refused(event.assoc, why)
+        else:
+            sop_class, sop_instance = str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID)
+            syntax = str(event.context.transfer_syntax)
+            offer = Offer(sop_class, sop_instance, syntax, _calling(event.assoc))
+            rejection = self._judge(event.assoc, offer, request.DataSet.getbuffer())
+        if rejection is None:
+            return SUCCESS
+        answer = Dataset()
+        answer.Status = rejection.status
+        answer.ErrorComment = rejection.comment[:ERROR_COMMENT_CHARACTERS]
+        return answer
 
-    def _refused(self, event: evt.Event, rejection: Rejection) -> Dataset:
-        self._transfer(event.assoc).refuse()
+    def _on_plain_store(
+        self, association: Association, request: StoreRequest, data: memoryview
+    ) -> Rejection | None:
+        """Answer a C-STORE request that came along the fast lane."""
+        sop_class, sop_instance = request.sop_class_uid, request.sop_instance_uid
+        offer = Offer(sop_class, sop_instance, request.transfer_syntax_uid, _calling(association))
+        return self._judge(association, offer, data)
+
+    def _judge(self, association: Association, offer: Offer, data: memoryview) -> Rejection | None:
+        """Store an instance, and tell who has to know; return why it is refused, if it is."""
+        try:
+            with metrics.STORE_SECONDS.time():
+                arrival = take_in(self._spool, offer, data, int(self._config.maximum_inflated_bytes))
+        except Rejection as rejection:
+            return self._refused(association, rejection)
+        except Exception:
+            log.exception("an instance could not be stored")
+            return self._refused(association, Rejection(CANNOT_UNDERSTAND, "the node failed; see its log"))
+        stored, title = arrival.stored, metrics.source(arrival.calling_ae_title, self._listed)
+        metrics.received("dicom", title, stored.size_bytes, stored.duplicate)
+        self._transfer(association).store(stored.key)
+        if not stored.duplicate:
+            self._arrived(arrival)
+        return None
+
+    def _refused(self, association: Association, rejection: Rejection) -> Rejection:
+        self._transfer(association).refuse()
         metrics.refused("dicom", rejection.status)
         log.warning(
             "instance refused",
             status=f"0x{rejection.status:04X}",
             reason=rejection.comment,
-            calling_ae_title=str(event.assoc.requestor.ae_title).strip(),
+            calling_ae_title=_calling(association),
         )
-        answer = Dataset()
-        answer.Status = rejection.status
-        answer.ErrorComment = rejection.comment[:ERROR_COMMENT_CHARACTERS]
-        return answer
+        return rejection
 
     def _on_end(self, event: evt.Event, properly: bool) -> None:
         self._end(event.assoc, properly)
@@ -188,14 +199,17 @@ class Receiver:
 
     def _transfer(self, association: Association) -> Transfer:
         """Return what came over an association so far."""
-        requestor = association.requestor
         with self._lock:
             found = self._open.get(id(association))
             if found is None:
-                source = {"ae_title": str(requestor.ae_title).strip(), "address": str(requestor.address)}
+                source = {"ae_title": _calling(association), "address": str(association.requestor.address)}
                 found = Transfer(self._trail, source, self._config.ae_title)
                 self._open[id(association)] = found
         return found
+
+
+def _calling(association: Association) -> str:
+    return str(association.requestor.ae_title).strip()
 
 
 def _on_echo(_event: evt.Event) -> int:

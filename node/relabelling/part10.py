@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pydicom.dataset import FileMetaDataset
-from pydicom.filebase import DicomBytesIO
-from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
 
 from node import version
@@ -33,18 +30,28 @@ class Meta:
 
     def encode(self) -> bytes:
         """Return preamble, prefix and group 0002."""
-        meta = FileMetaDataset()
-        meta.FileMetaInformationVersion = b"\x00\x01"
-        meta.MediaStorageSOPClassUID = UID(self.sop_class_uid)
-        meta.MediaStorageSOPInstanceUID = UID(self.sop_instance_uid)
-        meta.TransferSyntaxUID = UID(self.transfer_syntax_uid)
-        meta.ImplementationClassUID = IMPLEMENTATION_CLASS_UID
-        meta.ImplementationVersionName = IMPLEMENTATION_VERSION_NAME
-        meta.SourceApplicationEntityTitle = self.source_ae_title
-        out = DicomBytesIO()
-        out.write(b"\0" * 128 + b"DICM")
-        write_file_meta_info(out, meta)
-        return out.getvalue()
+        elements = [
+            _element(0x0001, b"OB", b"\0\1"),
+            _element(0x0002, b"UI", self.sop_class_uid),
+            _element(0x0003, b"UI", self.sop_instance_uid),
+            _element(0x0010, b"UI", self.transfer_syntax_uid),
+            _element(0x0012, b"UI", IMPLEMENTATION_CLASS_UID),
+            _element(0x0013, b"SH", IMPLEMENTATION_VERSION_NAME),
+            _element(0x0016, b"AE", self.source_ae_title),
+        ]
+        group = b"".join(elements)
+        length = _element(0x0000, b"UL", struct.pack("<L", len(group)))
+        return b"\0" * 128 + b"DICM" + length + group
+
+
+def _element(element: int, vr: bytes, value: str | bytes) -> bytes:
+    """Encode an element of group 0002, explicit VR little endian (PS3.10 section 7.1)."""
+    if isinstance(value, str):
+        value = value.encode("iso8859-1", "replace")
+    value += (b"\0" if vr == b"UI" else b" ") * (len(value) % 2)
+    if vr == b"OB":
+        return struct.pack("<HH2sxxL", 2, element, vr, len(value)) + value
+    return struct.pack("<HH2sH", 2, element, vr, len(value)) + value
 
 
 def meta_end(path: Path) -> int:
