@@ -1,7 +1,7 @@
 """Series: registering stable ones and late instances, and finding the next one to classify."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -28,12 +28,16 @@ _CHUNK: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """What registering did: SOP Instance UIDs added, those in conflict, and whether the added came late."""
+    """What registering did: SOP Instance UIDs added, those in conflict, and whether the added came late.
+
+    `first`: nothing of the series was registered before.
+    """
 
     series_id: int
     added: tuple[str, ...]
     conflicts: tuple[str, ...]
     late: bool
+    first: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ def register(
     Instances that come after the decision get their deliveries at once, with the stored decision and the
     policy that the series has at each destination, and take the series back to `classified`.
     """
-    series_id, state = _ensure(session, facts, now)
+    series_id, state, first = _ensure(session, facts, now)
     known = known_paths(session, facts.study_instance_uid, facts.series_instance_uid)
     new = {one.path: replace(one, sop_instance_uid=clean_key(one.sop_instance_uid)) for one in instances}
     rows = _insert(session, facts, series_id, [one for path, one in new.items() if path not in known], now)
@@ -69,16 +73,19 @@ def register(
             session, series_id, state, {one.path for one, conflict in rows if conflict is None}, routes, now
         )
     conflicts = tuple(one.sop_instance_uid for one, conflict in rows if conflict not in (None, DUPLICATE))
-    return Registered(series_id, added, conflicts, late)
+    return Registered(series_id, added, conflicts, late, first)
 
 
-def _ensure(session: Session, facts: SeriesFacts, now: datetime) -> tuple[int, State]:
-    """Insert the series unless it is there, and lock it; it can be searched for from here on."""
+def _ensure(session: Session, facts: SeriesFacts, now: datetime) -> tuple[int, State, bool]:
+    """Insert the series unless it is there, and lock it; it can be searched for from here on.
+
+    Returns its number, its state, and whether it has no files yet.
+    """
     empty = {"files": 0, "registered": 0, "paired": False, "flags": [], "review": False}
     row = {**asdict(facts), **empty, "state": State.STABLE, "changed_at": now, "received_at": now}
     insert_unless_there(session, Series, [row])
     found = session.execute(
-        select(Series.id, Series.state)
+        select(Series.id, Series.state, Series.registered)
         .where(
             Series.study_instance_uid == facts.study_instance_uid,
             Series.series_instance_uid == facts.series_instance_uid,
@@ -87,7 +94,7 @@ def _ensure(session: Session, facts: SeriesFacts, now: datetime) -> tuple[int, S
     ).one()
     if not is_stored(session, found.id):
         refresh(session, found.id)
-    return found.id, State(found.state)
+    return found.id, State(found.state), not found.registered
 
 
 def _insert(
