@@ -14,12 +14,13 @@ from node.storage.spool import SeriesKey, Spool, Stored
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An instance was stored: what the tracker of series needs to know of it."""
+    """An instance was stored: what the tracker of series needs to know of it; `transfer` is what it came by."""
 
     stored: Stored
     sop_class_uid: str
     transfer_syntax_uid: str
     calling_ae_title: str
+    transfer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ class Transfer:
         self._trail = trail
         self._source = source
         self._called = called
-        self._name = uuid.uuid4().hex[:12]
+        self.name = uuid.uuid4().hex[:12]
 
     def store(self, key: SeriesKey) -> None:
         """Count an instance that is safe."""
@@ -95,7 +96,7 @@ class Transfer:
     def _note(self, event: Event, succeeded: bool, **facts: Fact) -> None:
         called = {"ae_title": self._called}
         self._trail.note(
-            event, succeeded, transfer=self._name, source=self._source, destination=called, **facts
+            event, succeeded, transfer=self.name, source=self._source, destination=called, **facts
         )
 
 

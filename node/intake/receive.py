@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 import structlog
 from pydicom import config as pydicom_config
@@ -165,9 +166,10 @@ class Receiver:
             return self._refused(association, Rejection(CANNOT_UNDERSTAND, "the node failed; see its log"))
         stored, title = arrival.stored, metrics.source(arrival.calling_ae_title, self._listed)
         metrics.received("dicom", title, stored.size_bytes, stored.duplicate)
-        self._transfer(association).store(stored.key)
+        transfer = self._transfer(association)
+        transfer.store(stored.key)
         if not stored.duplicate:
-            self._arrived(arrival)
+            self._arrived(replace(arrival, transfer=transfer.name))
         return None
 
     def _refused(self, association: Association, rejection: Rejection) -> Rejection:

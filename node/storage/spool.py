@@ -31,6 +31,10 @@ PICTURES: Final = "pictures"
 
 _REMEMBERED_FOLDERS: Final = 4096
 
+_PIECE_BYTES: Final = 65536
+"""What is written at a time: for more the kernel looks for long runs of free memory, which costs several times
+the copying."""
+
 
 class SpoolError(RuntimeError):
     """The spool cannot be used; the message is one sentence."""
@@ -64,13 +68,19 @@ def checked_uid(value: str, keyword: str) -> str:
 
 
 class Spool:
-    """The folder in which instances are kept; safe for any number of threads."""
+    """The folder in which instances are kept; safe for any number of threads.
 
-    def __init__(self, folder: Path, minimum_free_bytes: int, quota_bytes: int | None = None) -> None:
+    Several processes may share it, each under a name of its own, which keeps apart what is under way.
+    """
+
+    def __init__(
+        self, folder: Path, minimum_free_bytes: int, quota_bytes: int | None = None, process: str = ""
+    ) -> None:
         self.folder = folder
+        self._process = process
         self.instances = folder / "instances"
         self.requests = folder / "requests"
-        self._incoming = folder / "incoming"
+        self._incoming = folder / "incoming" / process
         self.room = Room(folder, minimum_free_bytes, quota_bytes)
         self._durable: set[Path] = set()
         self._in_use: Counter[Path] = Counter()
@@ -79,10 +89,10 @@ class Spool:
             path.mkdir(parents=True, exist_ok=True)
 
     def lock(self) -> IO[str]:
-        """Take the spool for this process; raise SpoolError if another node has it."""
+        """Take the spool for this process, or for all that have a name; raise SpoolError if it is taken."""
         handle = (self.folder / "lock").open("w")
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, (fcntl.LOCK_SH if self._process else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError as error:
             handle.close()
             raise SpoolError(f"another node is running on the spool {self.folder}") from error
@@ -90,9 +100,18 @@ class Spool:
 
     def clear_unfinished(self) -> int:
         """Remove what a process that died left under way, in or out; return how many files."""
-        left = [*self._incoming.iterdir(), *self.folder.glob("outgoing/*/*.dcm")]
+        return self.clear_unfinished_of(self._process)
+
+    def clear_unfinished_of(self, process: str) -> int:
+        """Do so for another process that is known to be dead."""
+        incoming = self.folder / "incoming" / process
+        outgoing = f"outgoing/*/{process}/*.dcm" if process else "outgoing/*/*.dcm"
+        left = [*(path for path in incoming.glob("*") if path.is_file()), *self.folder.glob(outgoing)]
         for path in left:
             path.unlink(missing_ok=True)
+        for folder in (incoming, *self.folder.glob(f"outgoing/*/{process}")) if process else ():
+            with suppress(OSError):
+                folder.rmdir()
         return len(left)
 
     def store(self, key: SeriesKey, uid: str, meta: bytes, data_set: memoryview) -> Stored:
@@ -192,7 +211,7 @@ class Spool:
 
     def outgoing(self, destination: str) -> Path:
         """Return the folder for the copies that are under way to a destination."""
-        folder = self.folder / "outgoing" / destination
+        folder = self.folder / "outgoing" / destination / self._process
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -246,7 +265,8 @@ def _folders(folder: Path) -> list[Path]:
 def _write_durably(path: Path, meta: bytes, data_set: memoryview) -> None:
     with path.open("xb") as file:
         file.write(meta)
-        file.write(data_set)
+        for start in range(0, len(data_set), _PIECE_BYTES):
+            file.write(data_set[start : start + _PIECE_BYTES])
         file.flush()
         os.fsync(file.fileno())
 
@@ -264,7 +284,8 @@ def _give_name(incoming: Path, folder: Path, uid: str, digest: str) -> tuple[Pat
         except FileExistsError:
             if not _same_data_set(path, digest):
                 continue
-            duplicate = True
+            # Over NFS a request to link that is repeated finds what it has done itself.
+            duplicate = not incoming.samefile(path)
         # For a duplicate, too: whoever stored it may not have come to this yet.
         _fsync_folder(folder)
         return path, duplicate
