@@ -13,19 +13,21 @@ from db.scaling import OutageRow
 
 @dataclass(frozen=True, slots=True)
 class DestinationOutage:
-    """How often a destination did not answer since it last did, and until when it is left alone."""
+    """How often, and since when, a destination did not answer, and until when it is left alone."""
 
     destination: str
     misses: int
+    since: datetime
     not_before: datetime
     why: str
 
 
 def missed(session: Session, destination: str, pause_s: float, why: str, misses: int) -> None:
     """Note that a destination did not answer for the so manieth time, and leave it alone for a while."""
-    not_before = instant(session) + timedelta(seconds=pause_s)
+    now = instant(session)
+    not_before = now + timedelta(seconds=pause_s)
     row = {"destination": destination, "misses": misses, "not_before": not_before, "why": why}
-    insert_unless_there(session, OutageRow, [row])
+    insert_unless_there(session, OutageRow, [row | {"since": now}])
     mine = update(OutageRow).where(OutageRow.destination == destination)
     session.execute(mine.values(misses=misses, not_before=not_before, why=why))
 
@@ -39,7 +41,7 @@ def outages(session: Session) -> dict[str, DestinationOutage]:
     """Return the destinations that do not answer, by name."""
     rows = session.scalars(select(OutageRow))
     return {
-        row.destination: DestinationOutage(row.destination, row.misses, row.not_before, row.why)
+        row.destination: DestinationOutage(row.destination, row.misses, row.since, row.not_before, row.why)
         for row in rows
     }
 

@@ -68,5 +68,6 @@ class OutageRow(Base):
 
     destination: Mapped[str] = mapped_column(CleanText, primary_key=True)
     misses: Mapped[int]
+    since: Mapped[datetime] = mapped_column(UtcDateTime)
     not_before: Mapped[datetime] = mapped_column(UtcDateTime)
     why: Mapped[str] = mapped_column(CleanText)

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -11,7 +12,7 @@ import structlog
 from pydicom.errors import InvalidDicomError
 
 from db.records import InstanceFacts, Route, SeriesFacts
-from db.series import instance_counts, known_paths, register
+from db.series import Registered, instance_counts, known_paths, register
 from db.session import Database
 from node import facts
 from node.clock import utc_now
@@ -34,6 +35,7 @@ Routes = Callable[[SeriesFacts], Sequence[Route]]
 class _Open:
     due_at: float
     instances: dict[str, InstanceFacts] = field(default_factory=dict)
+    transfer: str = ""
 
 
 class Tracker:
@@ -61,7 +63,7 @@ class Tracker:
 
     def arrived(self, arrival: Arrival) -> None:
         """Note a stored instance: its series is complete `stable_age_s` from now, unless more comes."""
-        self._note(arrival.stored.key, [facts.of_arrival(arrival)])
+        self._note(arrival.stored.key, [facts.of_arrival(arrival)], transfer=arrival.transfer)
 
     def released(self, keys: Collection[SeriesKey]) -> None:
         """Note that an association which sent these series was released."""
@@ -123,10 +125,10 @@ class Tracker:
         due = self._take_due()
         for key, series in due.items():
             try:
-                self._register(key, tuple(series.instances.values()))
+                self._register(key, tuple(series.instances.values()), series.transfer)
             except Exception:
                 log.exception("a series could not be registered; it is tried again", series=key)
-                self._note(key, series.instances.values(), _RETRY_S)
+                self._note(key, series.instances.values(), _RETRY_S, series.transfer)
         with self._lock:
             self._under_way = {}
         if due:
@@ -146,15 +148,25 @@ class Tracker:
             return []
 
     def _note(
-        self, key: SeriesKey, instances: Collection[InstanceFacts], pause_s: float | None = None
+        self,
+        key: SeriesKey,
+        instances: Collection[InstanceFacts],
+        pause_s: float | None = None,
+        transfer: str = "",
     ) -> None:
         if not instances:
             return
         pause_s = self._settings.stable_age_s if pause_s is None else pause_s
         with self._lock:
             series = self._open.setdefault(key, _Open(0.0))
-            series.due_at = self._clock() + pause_s
+            series.due_at = self._due_at(series.due_at, pause_s)
+            series.transfer = series.transfer or transfer
             series.instances.update((instance.path, instance) for instance in instances)
+
+    def _due_at(self, before: float, pause_s: float) -> float:
+        """Say when a series is registered to which something came just now; `before` is 0 for a new one."""
+        del before
+        return self._clock() + pause_s
 
     def _take_due(self) -> dict[SeriesKey, _Open]:
         now = self._clock()
@@ -163,7 +175,7 @@ class Tracker:
             self._under_way = {key: self._open.pop(key) for key in keys}
             return self._under_way
 
-    def _register(self, key: SeriesKey, instances: tuple[InstanceFacts, ...]) -> None:
+    def _register(self, key: SeriesKey, instances: tuple[InstanceFacts, ...], transfer: str) -> None:
         series = facts.of_series(self._spool, key, instances[0].path)
         with self._database.session() as session:
             result = register(session, series, instances, self._routes(series), utc_now())
@@ -171,9 +183,9 @@ class Tracker:
             "late instances registered" if result.late else "series stable",
             series_instance_uid=key.series_instance_uid,
             instances=len(result.added),
+            transfer=transfer or None,
         )
-        for uid in result.conflicts:
-            log.warning("a different object with a known UID is kept apart", sop_instance_uid=uid)
+        _tell_conflicts(result)
 
     def _pause_s(self) -> float:
         with self._lock:
@@ -182,11 +194,20 @@ class Tracker:
 
     def _read_requests(self) -> None:
         for path in sorted(self._spool.requests.glob("flush-*")):
-            uids = _requested(path)
-            with self._lock:
-                keys = [key for key in self._open if not uids or key.series_instance_uid in uids]
-            self.flush(keys)
+            with suppress(FileNotFoundError):  # another process that shares the spool was faster
+                self.flush_named(_requested(path))
             path.unlink(missing_ok=True)
+
+    def flush_named(self, uids: Collection[str]) -> None:
+        """Make the series of these Series Instance UIDs complete now; all, if there are none."""
+        with self._lock:
+            keys = [key for key in self._open if not uids or key.series_instance_uid in uids]
+        self.flush(keys)
+
+
+def _tell_conflicts(result: Registered) -> None:
+    for uid in result.conflicts:
+        log.warning("a different object with a known UID is kept apart", sop_instance_uid=uid)
 
 
 def _requested(path: Path) -> frozenset[str]:

@@ -154,7 +154,7 @@ class Dispatcher:
         """Classify series until `stop` is set."""
         process = InferenceProcess(self._config, stop)
         try:
-            self._warm_up(process)
+            self.warm_up(process)
             while not stop.is_set():
                 try:
                     if not self._step(process):
@@ -170,7 +170,7 @@ class Dispatcher:
         finally:
             process.close()
 
-    def _warm_up(self, process: InferenceProcess) -> None:
+    def warm_up(self, process: InferenceProcess) -> None:
         """Load the networks before the first series comes; what fails here is tried again with it."""
         try:
             process.start()
@@ -184,18 +184,23 @@ class Dispatcher:
         series_id = self._claim()
         if series_id is None:
             return False
+        try:
+            self.classify(process, series_id)
+        finally:
+            with self._lock:
+                self._busy.discard(series_id)
+        self._classified()
+        return True
+
+    def classify(self, process: InferenceProcess, series_id: int) -> None:
+        """Have one series classified, and note it where the process dies over it; raises Stopped."""
         began = time.monotonic()
         try:
             with metrics.WORKERS_BUSY.track_inprogress():
                 process.run(series_id)
         except WorkerDied as death:
             self._note_death(series_id, str(death))
-        finally:
-            with self._lock:
-                self._busy.discard(series_id)
-        self._classified()
         self._count(series_id, time.monotonic() - began)
-        return True
 
     def _claim(self) -> int | None:
         with self._lock, self._database.reading() as session:
@@ -216,8 +221,12 @@ class Dispatcher:
         log.error("the worker failed on a series", series_id=series_id, how=how)
         with self._database.session() as session:
             deaths = record_crash(session, series_id, how, utc_now())
-            if deaths < _TRIES:
-                return
+        if deaths >= _TRIES:
+            self.pass_on(series_id, how)
+
+    def pass_on(self, series_id: int, how: str) -> None:
+        """Give up on a series that ends every worker: it goes on unlabelled."""
+        with self._database.session() as session:
             outcome = Outcome(None, (), f"not classified: the worker {how}", None, version.VERSION)
             known = site.facts_of(facts(session, series_id))
             rule = site.unclassified(self._config, known)

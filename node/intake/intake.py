@@ -14,7 +14,7 @@ from node.storage.spool import SeriesKey, Spool, Stored
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An instance was stored: what the tracker of series needs to know of it; `transfer` is what it came by."""
+    """An instance was stored: what the tracker of series needs to know; `transfer`: what it came by."""
 
     stored: Stored
     sop_class_uid: str

@@ -61,6 +61,7 @@ def upgrade() -> None:
         "outages",
         sa.Column("destination", text, nullable=False),
         sa.Column("misses", sa.Integer(), nullable=False),
+        sa.Column("since", time, nullable=False),
         sa.Column("not_before", time, nullable=False),
         sa.Column("why", text, nullable=False),
         sa.PrimaryKeyConstraint("destination", name="pk_outages"),
