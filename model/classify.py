@@ -1,17 +1,14 @@
-"""Classifier: load once, predict(series) -> Prediction. TensorFlow is imported in `load`, never before.
+"""Classifier: load once, predict(series) -> Prediction. `load` imports what runs networks, nothing before.
 
 The receiver imports this module without ever loading TensorFlow; the inference process calls `load`.
 """
 
-import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,13 +19,22 @@ from model.preprocess import network_input
 from model.radiographs import MODEL as RADIOGRAPHS
 from model.radiographs import model_of
 from model.read import Image, ImageHeader
+from model.runtimes import (
+    TENSORFLOW,
+    Compiled,
+    Runtime,
+    chosen,
+    compiled,
+    prepare_tensorflow,
+    without_chatter,
+)
 from model.standing import lengthwise
-from model.weights_file import Weights, WeightsError, load, restore
+from model.weights_file import Weights, WeightsError, load
 
-__all__ = ["SHIPPED", "Classifier", "WeightsError"]
+__all__ = ["SHIPPED", "Classifier", "WeightsError", "without_chatter"]
 
 BATCH: Final = 16
-"""Images a step. One fixed size, the last batch filled up, so that TensorFlow compiles only once."""
+"""Images a step."""
 LENGTHWISE: Final = "_LENGTHWISE"
 """Ends the name of the network that sees a modality's sagittal and coronal images."""
 FILMS: Final = 1
@@ -40,8 +46,6 @@ SHIPPED: Final = {
 }
 """The weights that come with the package, by model; XR is that of radiographs (CR, DX, RG)."""
 
-Infer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-
 
 @dataclass(frozen=True)
 class _Loaded:
@@ -49,16 +53,17 @@ class _Loaded:
 
     path: Path
     weights: Weights
+    runtime: Runtime
+    threads: int | None
 
     @cached_property
-    def infer(self) -> Infer:
-        """The compiled network: float32 (batch, size, size, channels) -> logits."""
-        with without_chatter():
-            return _compiled(self.path, self.weights)
+    def compiled(self) -> Compiled:
+        """The network as the runtime has it."""
+        return compiled(self.path, self.weights, self.batch, self.runtime, self.threads)
 
     @property
     def batch(self) -> int:
-        """Images that one step takes, no more and no fewer."""
+        """Images that one step takes at most."""
         return batch_size(self.weights.definition)
 
 
@@ -69,21 +74,26 @@ class Classifier:
         self._loaded = dict(loaded)
 
     @classmethod
-    def load(cls, weights: Mapping[str, Path], threads: int | None = None) -> "Classifier":
+    def load(
+        cls, weights: Mapping[str, Path], threads: int | None = None, runtime: Runtime = TENSORFLOW
+    ) -> "Classifier":
         """Load and verify the weights of each modality, and compile those that are not the shipped ones.
 
         The shipped ones are known to fit; they are compiled when first needed, as no site sends everything.
-        `threads` bounds the CPU cores that one prediction uses; it holds for the whole process and
-        can be given only before TensorFlow has run anything. Raises WeightsError with one sentence
-        where a file is unreadable, does not match its card's digest, or is of another modality.
+        `threads` bounds the CPU cores that one prediction uses; for TensorFlow it holds for the whole process
+        and can be given only before it has run anything. Raises WeightsError with one sentence where a file
+        is unreadable, does not match its card's digest, or is of another modality, and where the runtime is
+        not installed.
         """
         verified = {modality: _verified(modality, path) for modality, path in weights.items()}
         with without_chatter():
-            _prepare_tensorflow(threads)
-        loaded = {name: _Loaded(weights[name], found) for name, found in verified.items()}
+            named = chosen(runtime)
+            if named == TENSORFLOW:
+                prepare_tensorflow(threads)
+        loaded = {name: _Loaded(weights[name], found, runtime, threads) for name, found in verified.items()}
         for name, one in loaded.items():
             if one.path != SHIPPED.get(name):
-                _ = one.infer
+                _ = one.compiled
         return cls(loaded)
 
     @property
@@ -94,6 +104,14 @@ class Classifier:
     def digest(self, modality: str) -> str:
         """Return the SHA-256 of the weights that decide for `modality`; raises ValueError without a model."""
         return self._network(modality).weights.digest
+
+    def runtime(self, modality: str) -> str:
+        """Return what runs the network of `modality`, with its version; raises ValueError without a model."""
+        return self._network(modality).compiled.runtime
+
+    def definition(self, modality: str) -> Definition:
+        """Return the definition by which a network gets its inputs; raises ValueError without a model."""
+        return self._network(modality).weights.definition
 
     def network_for(self, header: ImageHeader) -> str | None:
         """Return the name of the network that an image is for; None where none knows its plane."""
@@ -110,12 +128,15 @@ class Classifier:
         are the softmax of the logits divided by the card's temperature, which was fitted on
         validation subjects to soften, never to sharpen (MODEL_CARD.md says how well they hold).
         """
+        definition = self.definition(modality)
+        return self.judge(modality, (model_input(image, definition) for image in images))
+
+    def judge(self, modality: str, inputs: Iterable[NDArray[np.float32]]) -> Prediction:
+        """Return what `predict` does, of inputs (size, size, channels) that `model_input` made."""
         network = self._network(modality)
-        definition = network.weights.definition
-        inputs = (_input(image, definition) for image in images)
-        size = network.batch
-        logits = [network.infer(_filled(batch, size))[: len(batch)] for batch in _batches(inputs, size)]
-        table = np.concatenate(logits) if logits else np.zeros((0, len(definition.outputs)), np.float32)
+        outputs = len(network.weights.definition.outputs)
+        logits = [network.compiled.infer(batch) for batch in _batches(iter(inputs), network.batch)]
+        table = np.concatenate(logits) if logits else np.zeros((0, outputs), np.float32)
         return predicted(table, network.weights)
 
     def _network(self, modality: str) -> _Loaded:
@@ -168,49 +189,7 @@ def _verified(name: str, path: Path) -> Weights:
     return weights
 
 
-@contextmanager
-def without_chatter() -> Iterator[None]:
-    """Silence what TensorFlow's libraries print past any logger while they load; errors still raise."""
-    sys.stderr.flush()
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
-
-
-def _prepare_tensorflow(threads: int | None) -> None:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow as tf
-
-    if threads is not None:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-
-
-def _compiled(path: Path, weights: Weights) -> Infer:
-    import tensorflow as tf
-
-    definition = weights.definition
-    model = restore(path, weights)
-    shape = (batch_size(definition), definition.size, definition.size, definition.channels)
-
-    @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32)])  # type: ignore[untyped-decorator]
-    def run(batch: Any) -> Any:
-        return model(batch, training=False)
-
-    def infer(batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.asarray(run(tf.constant(batch)).numpy(), np.float32)
-
-    if not np.isfinite(infer(np.zeros(shape, np.float32))).all():
-        raise WeightsError(f"the weights {path} give no finite numbers")
-    return infer
-
-
-def _input(image: Image, definition: Definition) -> NDArray[np.float32]:
+def model_input(image: Image, definition: Definition) -> NDArray[np.float32]:
     """Return the float32 (size, size, channels) input of an image; grey is repeated over three channels."""
     found = network_input(
         image.values, image.valid, definition.size, image.spacing_mm, definition.preprocessing
@@ -221,8 +200,3 @@ def _input(image: Image, definition: Definition) -> NDArray[np.float32]:
 def _batches(inputs: Iterator[NDArray[np.float32]], size: int) -> Iterator[NDArray[np.float32]]:
     while batch := list(islice(inputs, size)):
         yield np.stack(batch)
-
-
-def _filled(batch: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    missing = size - len(batch)
-    return np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), np.float32)]) if missing else batch

@@ -62,7 +62,9 @@ def main(connection: Connection, config: Config) -> None:
     confine(None if limit is None else int(limit))
     database = open_migrated(config.database.url)
     spool = Spool(config.spool.folder, int(config.spool.minimum_free))
-    classifier = Classifier.load(config.weights(), threads=config.classify.threads)
+    classifier = Classifier.load(
+        config.weights(), threads=config.classify.threads, runtime=config.classify.runtime
+    )
     try:
         connection.send("ready")
     except BrokenPipeError:

@@ -134,7 +134,9 @@ def classify(
         series, skipped = _read_folder(folder)
         if not series:
             fail(f"there is no DICOM file in {folder}")
-        classifier = Classifier.load(settings.weights(), threads=settings.classify.threads)
+        classifier = Classifier.load(
+            settings.weights(), threads=settings.classify.threads, runtime=settings.classify.runtime
+        )
     outcomes = {
         uid: worker.classify(headers, settings, classifier, lambda: None) for uid, headers in series.items()
     }

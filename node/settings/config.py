@@ -9,11 +9,13 @@ import yaml
 from pydantic import ByteSize, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from model.classify import SHIPPED as SHIPPED_WEIGHTS
+from model.runtimes import Runtime, missing
 from node.settings.commitment import CommitmentSection
 from node.settings.destinations import AnyDestination, Destination
 from node.settings.dicomweb import DicomWeb
 from node.settings.notify import Notify
 from node.settings.receive import Receive
+from node.settings.scaling import Scaling
 from node.settings.site import SiteRuleSection
 from node.settings.types import ConfigPath, Seconds, Section, Share, resolved
 from node.settings.web import Web
@@ -64,12 +66,21 @@ class Classify(Section):
     """The worker."""
 
     weights: Weights = Weights()
+    runtime: Runtime = "auto"
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     threads: Annotated[int, Field(ge=0)] = 0
     hang_timeout_s: Seconds = 300
     series_timeout_s: Seconds = 3600
     maximum_memory: Annotated[ByteSize, Field(ge=2 * 1024**3)] | None = ByteSize(8 * 1024**3)
     minimum_confidence: Share = 0.5
+
+    @field_validator("runtime")
+    @classmethod
+    def _installed(cls, value: Runtime) -> Runtime:
+        lacks = missing(value)
+        if lacks:
+            raise ValueError(lacks)
+        return value
 
 
 class Relabel(Section):
@@ -126,6 +137,8 @@ class Config(Section):
     audit: Audit = Field(default_factory=Audit)
     notify: Notify = Notify()
     log: Log = Log()
+    dispatch: Literal["local", "celery"] = "local"
+    scaling: Scaling = Field(default_factory=Scaling)
 
     @field_validator("rules")
     @classmethod
@@ -155,6 +168,20 @@ class Config(Section):
                 raise ValueError(f"site_rules.{index}.route: no series goes to a destination '{unknown[0]}'")
         if not self.receive.callers and not self.receive.promiscuous:
             raise ValueError("receive.callers: nobody may send; list the callers or set promiscuous: true")
+        return self
+
+    @model_validator(mode="after")
+    def _check_dispatch(self) -> "Config":
+        if self.dispatch == "local":
+            return self
+        if self.scaling.broker is None:
+            raise ValueError("scaling.broker: dispatch: celery needs the address of a broker")
+        if self.database.url.startswith("sqlite"):
+            raise ValueError("database.url: dispatch: celery needs PostgreSQL, which machines can share")
+        if self.spool.quota is not None:
+            raise ValueError(
+                "spool.quota: several receivers cannot keep to one; give the spool a file system of its own"
+            )
         return self
 
     @classmethod

@@ -31,9 +31,11 @@ class StandIn:
     """Stands in for the networks, which take seconds to load: sure of a region that depends on the pixels."""
 
     @classmethod
-    def load(cls, weights: Mapping[str, Path], threads: int | None = None) -> "StandIn":
+    def load(
+        cls, weights: Mapping[str, Path], threads: int | None = None, runtime: str = "auto"
+    ) -> "StandIn":
         """Load nothing."""
-        del weights, threads
+        del weights, threads, runtime
         return cls()
 
     def network_for(self, header: ImageHeader) -> str | None:
