@@ -5,6 +5,7 @@ six direction cosines of Image Orientation (Patient) (0020,0037): along a row, t
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, Literal, Protocol
 
 import numpy as np
@@ -69,8 +70,12 @@ def normal(orientation: Sequence[float] | None) -> NDArray[np.float64] | None:
     The sign is such that the largest component is positive: towards the head for axial images,
     to the back for coronal and to the left for sagittal ones.
     """
-    if orientation is None or len(orientation) != 6:
-        return None
+    return None if orientation is None or len(orientation) != 6 else _normal(tuple(orientation))
+
+
+@lru_cache(maxsize=4096)
+def _normal(orientation: tuple[float, ...]) -> NDArray[np.float64] | None:
+    """Return what `normal` does, read-only; a series asks the same for each image several times."""
     cosines = np.asarray(orientation, dtype=np.float64).reshape(2, 3)
     if not (np.abs(cosines) < _MAXIMUM_COSINE).all():  # false for NaN too
         return None
@@ -83,7 +88,9 @@ def normal(orientation: Sequence[float] | None) -> NDArray[np.float64] | None:
         return None
     across /= sine
     sign = np.sign(across[_main_axis(across)])
-    return np.asarray(across * sign, dtype=np.float64)
+    found = np.asarray(across * sign, dtype=np.float64)
+    found.setflags(write=False)
+    return found
 
 
 def plane(orientation: Sequence[float] | None) -> Plane | None:

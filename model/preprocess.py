@@ -17,7 +17,6 @@ from typing import Final
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from model.tone import evened, reduced
 
@@ -47,6 +46,8 @@ COMPANION: Final = 0.35
 MARGIN: Final = 0.05
 SMALLEST: Final = 0.12
 """Margin round the body, by its longer side; and the least side of the box, by the image's longer one."""
+_BLOCK: Final = 16
+"""Border lines that are looked at together."""
 
 
 def network_input(
@@ -121,20 +122,27 @@ def _at_scale(
 
 def normalise(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Return `values` (rows, columns) clipped and scaled; invalid pixels get the darkest valid value."""
-    usable = valid & np.isfinite(values)
-    everything = bool(usable.all())
-    inside = values if everything else values[usable]
+    usable = _usable(values, valid)
+    inside = values if usable is None else values[usable]
     if inside.size == 0:
         return np.zeros(values.shape, np.float32)
-    mean = float(inside.mean(dtype=np.float64))
-    std = float(inside.std(dtype=np.float64))
+    mean, std = (float(each[0, 0]) for each in cv2.meanStdDev(inside))  # in double precision
     if std <= 1e-6 * max(1.0, abs(mean)):
         return np.zeros(values.shape, np.float32)
     low, high = mean - CLIP_STD * std, mean + CLIP_STD * std
     air = max(float(inside.min()), low)
-    filled = values if everything else np.where(usable, values, np.float32(air))
-    clipped = np.clip(filled, low, high)
-    return ((clipped - mean) / (SCALE_STD * std)).astype(np.float32)
+    filled = values if usable is None else np.where(usable, values, np.float32(air))
+    grey = np.clip(filled, low, high)
+    grey -= np.float32(mean)
+    grey /= np.float32(SCALE_STD * std)
+    return np.asarray(grey, np.float32)
+
+
+def _usable(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """Return where finite values lie that are no padding; None where all are."""
+    if valid.all() and np.isfinite(values.min()) and np.isfinite(values.max()):
+        return None
+    return np.asarray(valid & np.isfinite(values))
 
 
 Box = tuple[int, int, int, int]
@@ -147,10 +155,10 @@ def body_box(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> Box:
     Bands of one value at the border go first, then what is dark. Padding and air may have any value
     below the body's; in an image whose body is darker than its surroundings nothing is cut away.
     """
-    usable = valid & np.isfinite(values)
-    if not usable.any():
+    usable = _usable(values, valid)
+    if usable is not None and not usable.any():
         return 0, values.shape[0], 0, values.shape[1]
-    filled = values if usable.all() else np.where(usable, values, values[usable].min())
+    filled = values if usable is None else np.where(usable, values, values[usable].min())
     top, bottom, left, right = _without_bands(filled)
     inner = _bright_box(filled[top:bottom, left:right])
     return top + inner[0], top + inner[1], left + inner[2], left + inner[3]
@@ -176,9 +184,11 @@ def _without_bands(values: NDArray[np.float32]) -> Box:
 
 def _dull(lines: NDArray[np.float32], tolerance: float) -> int:
     """Return how many lines hold one value each before the first that does not."""
-    for count, line in enumerate(lines):
-        if line.max() - line.min() > tolerance:
-            return count
+    for first in range(0, len(lines), _BLOCK):
+        block = lines[first : first + _BLOCK]
+        lively = block.max(axis=1) - block.min(axis=1) > tolerance
+        if lively.any():
+            return first + int(lively.argmax())
     return len(lines)
 
 
@@ -197,10 +207,7 @@ def _bright_box(values: NDArray[np.float32]) -> Box:
     count, places, parts, _ = cv2.connectedComponentsWithStats(opened)
     if count < 2:
         return 0, rows, 0, columns
-    # the thickness of a part is the radius of the largest disc in it; the border of the image is no edge
-    depth = cv2.distanceTransform(np.pad(opened, 1, mode="edge"), cv2.DIST_L2, 3)[1:-1, 1:-1]
-    thickness = ndimage.maximum(depth, places, np.arange(1, count))
-    kept = parts[1:][thickness >= COMPANION * np.max(thickness)].astype(np.float64)
+    kept = _thick(opened, count, places, parts[1:]).astype(np.float64)
     left, top = kept[:, cv2.CC_STAT_LEFT].min(), kept[:, cv2.CC_STAT_TOP].min()
     right = (kept[:, cv2.CC_STAT_LEFT] + kept[:, cv2.CC_STAT_WIDTH]).max()
     bottom = (kept[:, cv2.CC_STAT_TOP] + kept[:, cv2.CC_STAT_HEIGHT]).max()
@@ -208,6 +215,20 @@ def _bright_box(values: NDArray[np.float32]) -> Box:
     least = SMALLEST * max(small.shape)
     vertical = _widened(top - margin, bottom + margin, least, rows, rows / small.shape[0])
     return (*vertical, *_widened(left - margin, right + margin, least, columns, columns / small.shape[1]))
+
+
+def _thick(
+    opened: NDArray[np.uint8], count: int, places: NDArray[np.int32], parts: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """Return those of the parts (n, 5) that are thick against the thickest; `places` number them from 1."""
+    if count == 2:
+        return parts
+    # the thickness of a part is the radius of the largest disc in it; the border of the image is no edge
+    around = cv2.copyMakeBorder(opened, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    depth = cv2.distanceTransform(around, cv2.DIST_L2, 3)[1:-1, 1:-1]
+    thickness = np.zeros(count, np.float32)
+    np.maximum.at(thickness, places.ravel(), depth.ravel())
+    return parts[thickness[1:] >= COMPANION * np.max(thickness[1:])]
 
 
 def _widened(first: float, last: float, least: float, length: int, scale: float) -> tuple[int, int]:
