@@ -5,10 +5,10 @@ The connection's transaction belongs to the caller, so that a migration is done 
 
 from alembic import context
 
-from db import scaling
+from db import scaling, wholes
 from db.tables import Base
 
-_ = scaling  # its tables are part of Base.metadata from here on
+_ = scaling, wholes  # their tables are part of Base.metadata from here on
 
 connection = context.config.attributes["connection"]
 context.configure(connection=connection, target_metadata=Base.metadata)
