@@ -84,16 +84,15 @@ def times(session: Session, kind: str, subject: str) -> int:
     return found or 0
 
 
+def owner(session: Session, kind: str, subject: str) -> str | None:
+    """Return who has something; None where its claim has lapsed, or there is none."""
+    alive = _is(kind, [subject]) & (ClaimRow.until >= instant(session))
+    return session.scalar(select(ClaimRow.owner).where(alive))
+
+
 def release(session: Session, kind: str, subjects: Collection[str], owner: str) -> None:
     """Give back what was claimed; what somebody else has by now is left alone."""
     session.execute(delete(ClaimRow).where(_is(kind, subjects), ClaimRow.owner == owner))
-
-
-def let_go(session: Session, kind: str, subjects: Collection[str], owner: str) -> None:
-    """Leave something unfinished to others at once; how often it was claimed is remembered."""
-    mine = update(ClaimRow).where(_is(kind, subjects), ClaimRow.owner == owner)
-    ended = mine.values(until=instant(session) - timedelta(seconds=1))
-    session.execute(ended.execution_options(synchronize_session=False))
 
 
 def taken(session: Session, kind: str) -> frozenset[str]:

@@ -15,6 +15,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from db.corrections import ranges_of
 from db.moves import PENDING, insert_unless_there, lock_series, move, settle
 from db.records import DeliveryWork, Route
+from db.sent import counted
 from db.states import DECIDED, DeliveryState, State
 from db.tables import Attempt, CorrectionRow, Delivery, Instance, Series
 from rules.correction import Range, region_at
@@ -110,15 +111,23 @@ def _decisions(session: Session, series_id: int) -> dict[str, Route]:
 
 
 def due(
-    session: Session, destination: str, now: datetime, limit: int, latest: datetime | None = None
+    session: Session,
+    destination: str,
+    now: datetime,
+    limit: int,
+    latest: datetime | None = None,
+    among: Collection[int] | None = None,
 ) -> tuple[DeliveryWork, ...]:
     """Return what may be sent to a destination now, at most `limit`, the oldest first, series by series.
 
-    With `latest`, also what is put off beyond it: so a clock that was set back holds nothing up.
+    With `latest`, also what is put off beyond it: so a clock that was set back holds nothing up. With `among`
+    only what belongs to these series.
     """
     when = Delivery.next_attempt_at <= now
     if latest is not None:
         when |= Delivery.next_attempt_at > latest
+    if among is not None:
+        when &= Delivery.series_id.in_(among)
     rows = session.execute(
         select(*_WORK)
         .join(Instance, Instance.id == Delivery.instance_id)
@@ -150,6 +159,12 @@ def _work(row: RowMapping, said: Sequence[Range] | None) -> DeliveryWork:
     if str(row["rule"]).startswith(SITE):  # what the images show might contradict the site's term
         return replace(work, image_region=None, frame_regions=())
     return work
+
+
+def wanting(session: Session, series_id: int) -> frozenset[str]:
+    """Return the destinations that wait for something of a series."""
+    waits = select(Delivery.destination).where(Delivery.series_id == series_id, PENDING).distinct()
+    return frozenset(session.scalars(waits))
 
 
 def next_due_at(session: Session, destination: str) -> datetime | None:
@@ -236,14 +251,7 @@ def _tried(
     number = session.scalar(
         update(Delivery)
         .where(Delivery.id == delivery_id, PENDING)
-        .values(
-            attempts=Delivery.attempts + 1,
-            tries=Delivery.tries + 1,
-            last_at=now,
-            last_status=status,
-            last_comment=comment,
-            **changes,
-        )
+        .values(counted(status, comment, now) | changes)
         .returning(Delivery.tries)
         .execution_options(synchronize_session=False)
     )

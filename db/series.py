@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import func, insert, select, update
@@ -224,11 +224,23 @@ def paths(session: Session, series_id: int) -> tuple[str, ...]:
     )
 
 
+def state_of(session: Session, series_id: int) -> State | None:
+    """Return where a series stands; None if there is no such series."""
+    found = session.scalar(select(Series.state).where(Series.id == series_id))
+    return None if found is None else State(found)
+
+
 def facts(session: Session, series_id: int) -> SeriesFacts:
     """Return what the headers of a series say, as it was registered."""
     columns = [getattr(Series, name) for name in SeriesFacts.__dataclass_fields__]
     row = session.execute(select(*columns).where(Series.id == series_id)).one()
     return SeriesFacts(*row)
+
+
+def crashes_since(session: Session, now: datetime, within_s: float) -> int:
+    """Count the crashes of workers within the last so many seconds."""
+    recent = select(func.count()).where(Crash.at >= now - timedelta(seconds=within_s))
+    return session.scalar(recent) or 0
 
 
 def record_crash(session: Session, series_id: int, reason: str, now: datetime) -> int:

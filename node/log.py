@@ -45,5 +45,5 @@ def configure(settings: Log) -> None:
     root.setLevel(settings.level.upper())
     warnings.filterwarnings("ignore", category=UserWarning, module="pydicom")  # it logs them, too
     # The libraries' own "info" is a line for every PDU and every migration step.
-    for name in ("pynetdicom", "alembic", "pydicom", "dicomweb_client", "urllib3"):
+    for name in ("pynetdicom", "alembic", "pydicom", "dicomweb_client", "urllib3", "celery", "kombu", "amqp"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))

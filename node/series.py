@@ -185,7 +185,7 @@ class Tracker:
             instances=len(result.added),
             transfer=transfer or None,
         )
-        _tell_conflicts(result)
+        tell_conflicts(result)
 
     def _pause_s(self) -> float:
         with self._lock:
@@ -205,7 +205,8 @@ class Tracker:
         self.flush(keys)
 
 
-def _tell_conflicts(result: Registered) -> None:
+def tell_conflicts(result: Registered) -> None:
+    """Warn of objects that share a UID with others."""
     for uid in result.conflicts:
         log.warning("a different object with a known UID is kept apart", sop_instance_uid=uid)
 

@@ -3,6 +3,9 @@
 import signal
 import threading
 from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -29,7 +32,7 @@ from node.notifying.wording import Sender
 from node.relabelling.coercion import KEEP
 from node.relabelling.relabel import Modifier
 from node.series import Tracker
-from node.settings.config import Config
+from node.settings.config import Config, ConfigError
 from node.storage.retention import Keeper
 from node.storage.spool import Spool
 from node.upkeep import Upkeep
@@ -37,6 +40,8 @@ from node.version import VERSION
 from node.web.process import WebPage, first_login
 
 log = structlog.get_logger()
+
+ALL: Final = "all"
 
 _STOP_TIMEOUT_S: Final = 30.0
 _REFUSING_S: Final = 600.0
@@ -156,14 +161,30 @@ class Node:
             forwarder.wake()
 
 
-def serve(config: Config) -> None:
-    """Run a node until SIGTERM or SIGINT.
+def serve(config: Config, role: str = ALL, config_path: Path = Path("node.yaml")) -> None:
+    """Run a node, or one role of several machines' node, until SIGTERM or SIGINT.
 
-    Raises SpoolError, DatabaseError or OSError when it cannot start.
+    Raises ConfigError, SpoolError, DatabaseError or OSError when it cannot start.
     """
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
+    if config.dispatch == "local":
+        if role != ALL:
+            raise ConfigError(f"--role {role} is for several machines: dispatch: celery in the configuration")
+        _serve_here(config, ended)
+        return
+    if find_spec("celery") is None:
+        raise ConfigError("dispatch: celery needs its extra: pip install bodytag[scale]")
+    process = import_module("node.scaling.process")  # nobody else needs Celery
+    if role == ALL:
+        process.serve_all(config_path, config, ended)
+    else:
+        process.serve_role(config, role, ended)
+
+
+def _serve_here(config: Config, ended: threading.Event) -> None:
+    """Run a node on one machine, all of it in this process and its children."""
     trail = Trail(config.audit.file)
     trail.check()
     quota = config.spool.quota

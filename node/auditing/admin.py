@@ -11,9 +11,10 @@ from node.version import VERSION
 def started(trail: Trail, config: Config) -> None:
     """Note that the node runs, and a digest of its configuration, which tells whether it was changed.
 
-    Passwords and tokens do not enter it: they are masked, and the section `database` is left out.
+    Passwords and tokens do not enter it: they are masked; the database and the broker are left out.
     """
-    digest = hashlib.sha256(config.model_dump_json(exclude={"database"}).encode()).hexdigest()
+    told = config.model_dump_json(exclude={"database": True, "scaling": {"broker"}})
+    digest = hashlib.sha256(told.encode()).hexdigest()
     title = config.receive.ae_title
     trail.note(APPLICATION_START, succeeded=True, ae_title=title, version=VERSION, configuration=digest)
 

@@ -4,6 +4,7 @@ import json
 import sys
 import time
 import uuid
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -59,14 +60,27 @@ app.add_typer(cli_users.user, name="user")
 _FLUSH_TIMEOUT_S: Final = 10.0
 
 
+class Role(StrEnum):
+    """What one process of several machines does; on one machine `all`."""
+
+    ALL = "all"
+    RECEIVER = "receiver"
+    WORKER = "worker"
+    FORWARDER = "forwarder"
+    WEB = "web"
+
+
 @app.command()
-def serve(config: ConfigOption = Path("node.yaml")) -> None:
+def serve(
+    config: ConfigOption = Path("node.yaml"),
+    role: Annotated[Role, typer.Option(help="with dispatch: celery, what this process does")] = Role.ALL,
+) -> None:
     """Run the node: receive, classify, record and forward until SIGTERM or Ctrl-C."""
     with sentences():
         settings = load(config)
         _check(settings)
         log.configure(settings.log)
-        run_node(settings)
+        run_node(settings, role, config)
 
 
 @app.command("check-config")

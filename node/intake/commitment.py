@@ -52,6 +52,17 @@ _AT_ONCE: Final = 4
 """Reports under way: a peer that does not answer holds up a few others at most, and those for a moment."""
 
 
+class Turns:
+    """Who works on a request: on one machine always this process."""
+
+    def take(self, work: CommitmentWork, at_hand: bool) -> bool:  # noqa: ARG002 - others look at them
+        """Tell whether this process may; `at_hand`: the association on which was asked is open here."""
+        return True
+
+    def give(self, work: CommitmentWork, at_hand: bool) -> None:
+        """Let others."""
+
+
 class Commitments:
     """Takes requests and works them off; `gathered` tells which instances wait to be registered."""
 
@@ -62,12 +73,14 @@ class Commitments:
         spool: Spool,
         database: Database,
         gathered: Callable[[], frozenset[str]],
+        turns: Turns | None = None,
     ) -> None:
         self._settings = settings
         self._calling = calling
         self._spool = spool
         self._database = database
         self._gathered = gathered
+        self._turns = turns or Turns()
         self._hatches: dict[tuple[str, str], Hatch] = {}
         self._busy: set[int] = set()
         self._lock = threading.Lock()
@@ -135,7 +148,11 @@ class Commitments:
                 if work.commitment_id in self._busy:
                     continue
                 self._busy.add(work.commitment_id)
-            pool.submit(self._step, work)
+            if self._turns.take(work, self._at_hand(work)):
+                pool.submit(self._step, work)
+            else:
+                with self._lock:
+                    self._busy.discard(work.commitment_id)
 
     def _step(self, work: CommitmentWork) -> None:
         try:
@@ -147,9 +164,15 @@ class Commitments:
             log.exception("a request for storage commitment failed; it is tried again")
             self._postpone(work, "the node failed; see its log")
         finally:
+            self._turns.give(work, self._at_hand(work))
             with self._lock:
                 self._busy.discard(work.commitment_id)
             self._wake.set()
+
+    def _at_hand(self, work: CommitmentWork) -> bool:
+        with self._lock:
+            hatch = self._hatches.get((work.calling_ae_title, work.transaction_uid))
+        return hatch is not None and hatch.open
 
     def _decide(self, work: CommitmentWork) -> None:
         """Look at every instance; wait where some may still come."""

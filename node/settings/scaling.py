@@ -19,7 +19,6 @@ class Scaling(Section):
     register_s: Seconds = 1
     lease_s: Annotated[float, Field(ge=2, allow_inf_nan=False)] = 30
     sweep_s: Seconds = 5
-    forwarders: Annotated[int, Field(ge=1, le=64)] = 8
     deliver_for_s: Seconds = 300
     give_up_after: Annotated[int, Field(ge=2)] = 5
     urgent: tuple[When, ...] = ()

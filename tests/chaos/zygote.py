@@ -25,9 +25,10 @@ from tests.chaos.forked import Gone, ask
 _MESSAGE_BYTES: Final = 1 << 20
 
 
-def serve(address: Path) -> None:
-    """Fork whatever is asked for, until killed."""
-    import_module("node.cli.app")
+def serve(address: Path, *modules: str) -> None:
+    """Fork whatever is asked for, until killed; `modules` are imported beforehand, too."""
+    for name in ("node.cli.app", *modules):
+        import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children, the kernel buries them
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(address))
@@ -94,4 +95,4 @@ def _fork_workers_here(address: Path, faults: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     with suppress(KeyboardInterrupt):
-        serve(Path(sys.argv[1]))
+        serve(Path(sys.argv[1]), *sys.argv[2:])

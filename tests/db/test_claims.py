@@ -57,16 +57,6 @@ def test_who_is_silent_loses_its_claims(database: Database) -> None:
         assert claims.taken(session, "work") == {"1"}
 
 
-def test_what_is_let_go_is_free_and_counted(database: Database) -> None:
-    """Unfinished work goes to the next one at once, who knows that it is not the first."""
-    take(database, "a", "1")
-    with database.session() as session:
-        claims.let_go(session, "work", ["1"], "a")
-    assert take(database, "b", "1") == ["1"]
-    with database.reading() as session:
-        assert claims.times(session, "work", "1") == 2
-
-
 def test_first_free_one(database: Database) -> None:
     """Of several connections the first that nobody uses is taken; none when all are in use."""
     with database.session() as session:

@@ -86,8 +86,9 @@ def test_the_shipped_file_is_complete_and_valid(tmp_path: Path, monkeypatch: pyt
     whole["web"] |= example(shipped.read_text(), "  oidc: null") | {"url": "https://bodytag.example"}
     whole["notify"] |= example(shipped.read_text(), "  email: null")
     whole["notify"]["webhooks"] = examples(shipped.read_text(), "  webhooks: []")
-    nothing = {"destinations.when", "destinations.tls"}  # null in the first destination
+    nothing = {"destinations.when", "destinations.tls", "scaling.urgent"}  # null in the first destination
     conditions = {f"destinations.when.{key}" for key in keys(When)}  # shown with the site's rules
+    conditions |= {f"scaling.urgent.{key}" for key in keys(When)}
     assert given(whole) - nothing - conditions == keys(Config) - conditions
     monkeypatch.setenv("CLOUD_PASSWORD", "a")
     monkeypatch.setenv("CLOUD_TOKEN", "b")
@@ -101,7 +102,8 @@ def test_the_shipped_file_is_complete_and_valid(tmp_path: Path, monkeypatch: pyt
 def test_the_shipped_file_shows_the_defaults() -> None:
     """What node.yaml says is what the node does without it, but for callers, destinations and paths."""
     shipped = load(ROOT / "node.yaml")
-    for name in ("dicomweb", "web", "commitment", "series", "classify", "rules", "relabel", "notify", "log"):
+    for name in ("dicomweb", "web", "commitment", "series", "classify", "rules", "relabel", "notify", "log",
+                 "dispatch", "scaling"):  # fmt: skip
         assert getattr(shipped, name) == getattr(Config.standalone(), name), name
     bare = Config.standalone().receive.model_copy(update={"promiscuous": False})
     assert shipped.receive.model_copy(update={"callers": ()}) == bare

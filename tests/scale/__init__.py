@@ -1,0 +1,1 @@
+"""Several processes over one database, one spool and one broker, all of them real."""
