@@ -22,7 +22,9 @@ from pydicom.tag import BaseTag
 from model import codestream
 from model.attributes import BROKEN, cause, integer, numbers, text, texts
 from model.geometry import Orientation, Position
-from model.values import modality_values
+from model.plain import KEYWORDS, SYNTAXES, Plain, plain, stored_values
+from model.radiographs import MODALITIES
+from model.values import masked, modality_values, padding, rescale
 
 MAXIMUM_PIXELS: Final = 64 * 1024 * 1024
 """Rows x Columns above which nothing is decoded; of several frames one is decoded at a time."""
@@ -39,7 +41,7 @@ _KEYWORDS: Final = (
     "SequenceName", "BodyPartExamined", "InstanceNumber", "CardiacNumberOfImages", "SliceThickness",
     "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns",
     "NumberOfFrames", "BitsAllocated", "BitsStored", "SamplesPerPixel", "PhotometricInterpretation",
-    "PixelRepresentation",
+    "PixelRepresentation", *KEYWORDS,
 )  # fmt: skip
 _UNDEFINED_LENGTH: Final = 0xFFFFFFFF
 
@@ -76,7 +78,8 @@ class ImageHeader:
     Texts are stripped and "" where missing or unreadable, numbers None (geometry) or 0 (the rest).
     `image_type` is upper case. `pixel_spacing_mm` is (between rows, between columns).
     `pixel_data_bytes` is what is there in the file, 0 where there is no pixel data. With a `frame` the header
-    is that of one frame of `frames`, and its type, plane, spacing and pixels are the frame's own.
+    is that of one frame of `frames`, and its type, plane, spacing and pixels are the frame's own. `plain`
+    says how the simplest pixels are read.
     """
 
     path: Path
@@ -107,6 +110,7 @@ class ImageHeader:
     instance_number: int
     cardiac_images: int
     frame: Frame | None = None
+    plain: Plain | None = None
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,7 @@ def read_header(path: Path) -> ImageHeader:
     found = parse(path, _KEYWORDS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return _header(path, found.data_set, found.pixel_data_bytes)
+        return _header(path, found)
 
 
 def parse(path: Path, keywords: Collection[str]) -> Parsed:
@@ -193,10 +197,17 @@ def _check_inflation(path: Path, group_length: int) -> None:
         raise InvalidDicomError(f"it inflates to more than {MAXIMUM_INFLATED_BYTES >> 20} MiB")
 
 
-def _header(path: Path, ds: Dataset, pixel_bytes: int) -> ImageHeader:
+def _header(path: Path, found: Parsed) -> ImageHeader:
+    ds, pixel_bytes = found.data_set, found.pixel_data_bytes
     meta = cast(Dataset, getattr(ds, "file_meta", Dataset()))
     spacing = numbers(ds, "PixelSpacing", 2)
     thickness = numbers(ds, "SliceThickness", 1)
+    syntax, modality = text(meta, "TransferSyntaxUID"), text(ds, "Modality").upper()
+    rows, columns = max(0, integer(ds, "Rows")), max(0, integer(ds, "Columns"))
+    bits = integer(ds, "BitsAllocated"), integer(ds, "BitsStored")
+    how = None
+    if syntax in SYNTAXES and modality not in MODALITIES:  # radiographs are shown by their window
+        how = plain(ds, (rows, columns), bits, found.pixel_data_offset, pixel_bytes)
     return ImageHeader(
         path=path,
         sop_class_uid=text(ds, "SOPClassUID") or text(meta, "MediaStorageSOPClassUID"),
@@ -204,14 +215,14 @@ def _header(path: Path, ds: Dataset, pixel_bytes: int) -> ImageHeader:
         series_instance_uid=text(ds, "SeriesInstanceUID"),
         study_instance_uid=text(ds, "StudyInstanceUID"),
         frame_of_reference_uid=text(ds, "FrameOfReferenceUID"),
-        transfer_syntax_uid=text(meta, "TransferSyntaxUID"),
-        modality=text(ds, "Modality").upper(),
+        transfer_syntax_uid=syntax,
+        modality=modality,
         image_type=tuple(item.upper() for item in texts(ds, "ImageType")),
-        rows=max(0, integer(ds, "Rows")),
-        columns=max(0, integer(ds, "Columns")),
+        rows=rows,
+        columns=columns,
         frames=max(1, integer(ds, "NumberOfFrames", 1)),
-        bits_allocated=integer(ds, "BitsAllocated"),
-        bits_stored=integer(ds, "BitsStored"),
+        bits_allocated=bits[0],
+        bits_stored=bits[1],
         samples_per_pixel=integer(ds, "SamplesPerPixel", 1),
         photometric=text(ds, "PhotometricInterpretation").upper(),
         position=position_of(ds),
@@ -225,6 +236,7 @@ def _header(path: Path, ds: Dataset, pixel_bytes: int) -> ImageHeader:
         body_part=text(ds, "BodyPartExamined"),
         instance_number=integer(ds, "InstanceNumber"),
         cardiac_images=integer(ds, "CardiacNumberOfImages"),
+        plain=how,
     )
 
 
@@ -245,11 +257,20 @@ def read_pixels(header: ImageHeader) -> Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            ds = pydicom.dcmread(header.path) if header.frame is None else _one_frame(header, header.frame)
-            values, valid = modality_values(ds, _decode(header, ds), header.modality, header.photometric)
+            values, valid = _values(header)
         except BROKEN as error:
             raise UndecodableError(f"The pixel data cannot be decoded: {cause(error)}.") from error
     return Image(values, valid, header.pixel_spacing_mm)
+
+
+def _values(header: ImageHeader) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    how = header.plain
+    if how is not None and header.frame is None:
+        stored = stored_values(header.path, how, header.rows, header.columns)
+        values, valid = rescale(how.scale, stored), ~padding(how.scale, stored)
+        return masked(values, valid, header.modality, header.photometric)
+    ds = pydicom.dcmread(header.path) if header.frame is None else _one_frame(header, header.frame)
+    return modality_values(ds, _decode(header, ds), header.modality, header.photometric)
 
 
 def _check_size(header: ImageHeader) -> None:

@@ -1,5 +1,6 @@
 """Stored values -> modality values: Rescale, VOI LUT of radiographs, padding, MONOCHROME1."""
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -16,6 +17,29 @@ Scanners write -2000 or -3024 outside the scan circle, often without Pixel Paddi
 compression blurs the value so that it no longer matches."""
 
 
+@dataclass(frozen=True)
+class Scale:
+    """Rescale Slope and Intercept, a slope of 0 or nonsense as 1; and Pixel Padding, None without it."""
+
+    slope: float = 1.0
+    intercept: float = 0.0
+    padding_value: int | None = None
+    padding_limit: int | None = None
+
+    @classmethod
+    def of(cls, ds: Dataset) -> "Scale":
+        """Read them from a data set."""
+        slope = numbers(ds, "RescaleSlope", 1) or (1.0,)
+        intercept = numbers(ds, "RescaleIntercept", 1) or (0.0,)
+        first, limit = (numbers(ds, name, 1) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
+        return cls(
+            slope[0] or 1.0,
+            intercept[0],
+            None if first is None else int(first[0]),
+            None if limit is None else int(limit[0]),
+        )
+
+
 def modality_values(
     ds: Dataset, stored: NDArray[np.generic], modality: str, photometric: str
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -23,10 +47,17 @@ def modality_values(
 
     The mask is all True where nothing but padding would be left.
     """
-    values = rescale(ds, stored)
-    valid = ~padding(ds, stored)
+    scale = Scale.of(ds)
+    values, valid = rescale(scale, stored), ~padding(scale, stored)
     if modality in MODALITIES and valid.any():
         values = shown(ds, values, valid)
+    return masked(values, valid, modality, photometric)
+
+
+def masked(
+    values: NDArray[np.float32], valid: NDArray[np.bool_], modality: str, photometric: str
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return values with bone bright, and the mask without what cannot be an image of that modality."""
     if modality == "CT":
         valid &= values > IMPOSSIBLE_HU
     if not valid.any():
@@ -59,35 +90,45 @@ def shown(ds: Dataset, values: NDArray[np.float32], valid: NDArray[np.bool_]) ->
     return found
 
 
-def padding(ds: Dataset, stored: NDArray[np.generic]) -> NDArray[np.bool_]:
+def padding(scale: Scale, stored: NDArray[np.generic]) -> NDArray[np.bool_]:
     """Return where the stored values are declared padding (PS3.3 C.7.5.1.1.2).
 
     Writers mix up US and SS for the two attributes, so both are read by Pixel Representation.
     """
-    first = _stored_number(ds, "PixelPaddingValue", stored.dtype)
-    if first is None:
+    if scale.padding_value is None:
         return np.zeros(stored.shape, dtype=np.bool_)
-    limit = _stored_number(ds, "PixelPaddingRangeLimit", stored.dtype)
-    low, high = sorted((first, first if limit is None else limit))
-    values = stored.astype(np.int64)
-    return np.asarray((values >= low) & (values <= high))
+    first = _as_stored(scale.padding_value, stored.dtype)
+    limit = first if scale.padding_limit is None else _as_stored(scale.padding_limit, stored.dtype)
+    low, high = sorted((first, limit))
+    if low == high:
+        return np.asarray(stored == low)
+    return np.greater_equal(stored, low) & np.less_equal(stored, high)
 
 
-def _stored_number(ds: Dataset, keyword: str, dtype: np.dtype[np.generic]) -> int | None:
+def _as_stored(number: int, dtype: np.dtype[np.generic]) -> int:
     """Return a number as it would look in `dtype`: 63536 is -2000 among signed 16-bit pixels."""
-    found = numbers(ds, keyword, 1)
-    if found is None:
-        return None
-    number, modulus = int(found[0]), 1 << (8 * dtype.itemsize)
+    modulus = 1 << (8 * dtype.itemsize)
     number %= modulus
     return number - modulus if dtype.kind == "i" and number >= modulus // 2 else number
 
 
-def rescale(ds: Dataset, stored: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Apply Rescale Slope (0028,1053) and Intercept (0028,1052); a slope of 0 or nonsense counts as 1."""
-    slope = numbers(ds, "RescaleSlope", 1) or (1.0,)
-    intercept = numbers(ds, "RescaleIntercept", 1) or (0.0,)
-    return np.asarray(stored.astype(np.float64) * (slope[0] or 1.0) + intercept[0], dtype=np.float32)
+def rescale(scale: Scale, stored: NDArray[np.generic]) -> NDArray[np.float32]:
+    """Apply Rescale Slope (0028,1053) and Intercept (0028,1052), in double precision where it matters."""
+    slope, intercept = scale.slope, scale.intercept
+    if stored.dtype.itemsize <= 2 and _exact(slope, intercept):
+        values = stored.astype(np.float32)
+        if slope != 1.0:
+            values *= np.float32(slope)
+        if intercept != 0.0:
+            values += np.float32(intercept)
+        return values
+    return np.asarray(stored.astype(np.float64) * slope + intercept, dtype=np.float32)
+
+
+def _exact(slope: float, intercept: float) -> bool:
+    """Say whether single precision holds every 16-bit value so scaled: whole numbers below 2 to the 24th."""
+    whole = slope.is_integer() and intercept.is_integer()
+    return whole and abs(slope) * 65536 + abs(intercept) < 1 << 24
 
 
 def invert(values: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
