@@ -1,5 +1,7 @@
 """Tables that several machines share: claims, processes, series that still grow, journeys, outages."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -13,62 +15,46 @@ _TABLES = ("outages", "journeys", "gathering", "processes", "claims")
 
 def upgrade() -> None:
     """Add them, empty; versions before this one know nothing of them and go on."""
-    text, time, number = (
-        sa.Text(),
-        sa.DateTime(timezone=True),
-        sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
-    )
-    op.create_table(
-        "claims",
-        sa.Column("kind", text, nullable=False),
-        sa.Column("subject", text, nullable=False),
-        sa.Column("owner", text, nullable=False),
-        sa.Column("until", time, nullable=False),
-        sa.Column("times", sa.Integer(), nullable=False),
-        sa.PrimaryKeyConstraint("kind", "subject", name="pk_claims"),
-    )
+    text, time, count = sa.Text(), sa.DateTime(timezone=True), sa.Integer()
+    columns = {"kind": text, "subject": text, "owner": text, "until": time, "times": count}
+    _create("claims", columns, "kind", "subject")
     op.create_index("ix_claims_owner", "claims", ["owner"])
-    op.create_table(
-        "processes",
-        sa.Column("name", text, nullable=False),
-        sa.Column("role", text, nullable=False),
-        sa.Column("version", text, nullable=False),
-        sa.Column("started_at", time, nullable=False),
-        sa.Column("seen_at", time, nullable=False),
-        sa.PrimaryKeyConstraint("name", name="pk_processes"),
-    )
-    for name, columns in (
-        ("gathering", [sa.Column("last_at", time, nullable=False)]),
-        (
-            "journeys",
-            [
-                sa.Column("correlation_id", text, nullable=False),
-                sa.Column("priority", sa.Integer(), nullable=False),
-            ],
-        ),
-    ):
-        op.create_table(
-            name,
-            sa.Column("series_id", number, nullable=False, autoincrement=False),
-            *columns,
-            sa.PrimaryKeyConstraint("series_id", name=f"pk_{name}"),
-            sa.ForeignKeyConstraint(["series_id"], ["series.id"], name=f"fk_{name}_series_id"),
-        )
+    columns = {"name": text, "role": text, "version": text, "started_at": time, "seen_at": time}
+    _create("processes", columns, "name")
+    _create_of_series("gathering", sa.Column("last_at", time, nullable=False))
     op.create_index("ix_gathering_last_at", "gathering", ["last_at"])
+    _create_of_series(
+        "journeys",
+        sa.Column("correlation_id", text, nullable=False),
+        sa.Column("priority", count, nullable=False),
+    )
     op.create_index("ix_journeys_correlation_id", "journeys", ["correlation_id"])
     op.create_index("ix_journeys_priority_series_id", "journeys", ["priority", "series_id"])
-    op.create_table(
-        "outages",
-        sa.Column("destination", text, nullable=False),
-        sa.Column("misses", sa.Integer(), nullable=False),
-        sa.Column("since", time, nullable=False),
-        sa.Column("not_before", time, nullable=False),
-        sa.Column("why", text, nullable=False),
-        sa.PrimaryKeyConstraint("destination", name="pk_outages"),
-    )
+    columns = {"destination": text, "misses": count, "since": time, "not_before": time, "why": text}
+    _create("outages", columns, "destination")
 
 
 def downgrade() -> None:
     """Drop them; series that still grew are stable at once."""
     for name in _TABLES:
         op.drop_table(name)
+
+
+def _create(name: str, columns: dict[str, Any], *key: str) -> None:
+    made = [sa.Column(column, kind, nullable=False) for column, kind in columns.items()]
+    op.create_table(name, *made, sa.PrimaryKeyConstraint(*key, name=f"pk_{name}"))
+
+
+def _create_of_series(name: str, *columns: "sa.Column[Any]") -> None:
+    op.create_table(
+        name,
+        sa.Column(
+            "series_id",
+            sa.BigInteger().with_variant(sa.Integer(), "sqlite"),
+            nullable=False,
+            autoincrement=False,
+        ),
+        *columns,
+        sa.PrimaryKeyConstraint("series_id", name=f"pk_{name}"),
+        sa.ForeignKeyConstraint(["series_id"], ["series.id"], name=f"fk_{name}_series_id"),
+    )
