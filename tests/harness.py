@@ -204,15 +204,15 @@ class Archive:
     port: int
     process: subprocess.Popen[bytes] | None = None
 
-    def start(self, *options: str) -> "Archive":
-        """Start it, and wait until it answers."""
+    def start(self, *options: str, **environment: str) -> "Archive":
+        """Start it, with more variables in its environment where given, and wait until it answers."""
         self.folder.mkdir(parents=True, exist_ok=True)
         arguments = [command("storescp"), "-aet", "ARCHIVE", "-od", str(self.folder), *(options or ("+xa",))]
         self.process = subprocess.Popen(
             [*arguments, str(self.port)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "TCP_NODELAY": "1"},
+            env={**os.environ, "TCP_NODELAY": "1", **environment},
         )
         wait_until(self._answers, "storescp answers C-ECHO")
         return self

@@ -1,6 +1,7 @@
 """Orthanc as a peer of the tests, with its DICOMweb plugin, on free ports and with a storage of its own."""
 
 import json
+import os
 import socket
 import subprocess
 import urllib.request
@@ -23,6 +24,8 @@ class Orthanc:
         self.port, self._http = free_port(), free_port()
         folder.mkdir()
         self._config = folder / "orthanc.json"
+        self.pid = 0
+        """Of its process, while it runs."""
         settings = {
             "StorageDirectory": str(folder / "storage"),
             "IndexDirectory": str(folder / "storage"),
@@ -48,8 +51,12 @@ class Orthanc:
     def running(self) -> Iterator["Orthanc"]:
         """Run it until the block ends."""
         with subprocess.Popen(
-            ["/usr/sbin/Orthanc", str(self._config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            ["/usr/sbin/Orthanc", str(self._config)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "TCP_NODELAY": "1"},
         ) as process:
+            self.pid = process.pid
             try:
                 wait_until(self._answers, "Orthanc answers", 60)
                 yield self

@@ -12,7 +12,7 @@ from db.records import DeliveryWork
 from node.relabelling.coercion import WRITE
 from node.relabelling.encoded import Syntax, inflate
 from node.relabelling.part10 import Meta, meta_end
-from node.relabelling.relabel import Modifier, write_copy
+from node.relabelling.relabel import Modifier, relabelled
 from node.relabelling.splice import index
 
 DECLARED = frozenset({0x00080015, 0x00082218, 0x00180015, 0x0018A001, 0x00200060, 0x04000561})
@@ -39,6 +39,16 @@ WORK = DeliveryWork(
     weights_digest="d" * 64,
     software_version="0.1.0",
 )
+
+
+def write_copy(work: DeliveryWork, source: Path, target: Path, modifier: Modifier) -> bool:
+    """Write the relabelled copy of `source` to `target`; False, and no file, where nothing changes."""
+    pieces = relabelled(work, source, modifier)
+    if pieces is None:
+        return False
+    with target.open("wb") as copy:
+        copy.writelines(pieces)
+    return True
 
 
 def relabel(path: Path, target: Path, **changes: object) -> bool:

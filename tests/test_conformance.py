@@ -15,7 +15,8 @@ from model.frames import ENHANCED, MAXIMUM_FRAMES, read_headers
 from model.gate import MINIMUM_PIXELS
 from model.regions import REGIONS, Region
 from node import status
-from node.delivery.scu import MAXIMUM_CONTEXTS, MAXIMUM_PDU_BYTES
+from node.delivery.scu import MAXIMUM_CONTEXTS
+from node.delivery.wire import MAXIMUM_PDU_BYTES
 from node.relabelling.anatomy import SIDES
 from node.relabelling.coercion import NEW_SERIES, RELABELLED_MODALITIES, WRITE
 from node.relabelling.derived import DERIVATION

@@ -15,6 +15,7 @@ from rich.progress import track
 from node import status
 from node.cli.options import ConfigOption, JsonOption, sentences
 from node.delivery.destinations import transport
+from node.delivery.outgoing import Outgoing
 from node.delivery.scu import MAXIMUM_CONTEXTS, Peer
 from node.delivery.transport import Context, PeerError, RefusedError, Sender, Transport
 from node.settings.config import Config, load
@@ -105,7 +106,7 @@ def _send_one(sender: Sender, file: Path, context: Context) -> Sent:
     if not sender.accepts(context):
         return Sent(str(file), None, "the peer takes no such SOP class and transfer syntax")
     try:
-        answer = sender.store(file)
+        answer = sender.store(Outgoing(file))
     except (PeerError, RefusedError) as error:
         return Sent(str(file), None, str(error))
     said = f"{status.meaning(answer.status)} (0x{answer.status:04X}) {answer.comment}"

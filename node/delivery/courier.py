@@ -5,22 +5,23 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Final
 
 import structlog
 from pydicom.uid import UID
 
-from db.deliveries import failed, postponed, succeeded
+from db.deliveries import failed, postponed
 from db.records import DeliveryWork
 from db.session import Database
 from node import metrics, status
 from node.auditing.ledger import Ledger
 from node.clock import utc_now
 from node.delivery.backoff import pause_s
+from node.delivery.outgoing import Outgoing
 from node.delivery.rate import Rate
 from node.delivery.readback import read_back
 from node.delivery.scu import MAXIMUM_CONTEXTS
+from node.delivery.tally import Tally
 from node.delivery.transcode import NATIVE, TranscodeError, Transcoder
 from node.delivery.transport import (
     Answer,
@@ -34,7 +35,7 @@ from node.delivery.transport import (
     identity,
 )
 from node.relabelling.coercion import KEEP
-from node.relabelling.relabel import Modifier, write_copy
+from node.relabelling.relabel import Modifier, relabelled
 from node.settings.destinations import Destination
 from node.storage.spool import Spool
 
@@ -93,15 +94,19 @@ class Courier:
         contexts = self._contexts(work)
         work = [each for each in work if _context(each) in contexts]
         unread: Unread = {}
+        tally = Tally(self._destination.name, self._database, self._ledger)
         try:
             with self._transport.connect(contexts) as sender:
-                ending = self._send(sender, work, unread, stop)
+                ending = self._send(sender, work, unread, tally, stop)
         except PeerError as error:
             self._postpone(work[0], None, str(error))
             self._give_up(work[1:])
             ending = Ending(0, True, error.pause_s, str(error))
+        finally:
+            tally.note()
         if unread:
-            self._read_back(unread, stop)
+            self._read_back(unread, tally, stop)
+            tally.note()
         return ending
 
     def _contexts(self, work: Iterable[DeliveryWork]) -> frozenset[Context]:
@@ -118,7 +123,12 @@ class Courier:
         return frozenset(chosen)
 
     def _send(
-        self, sender: Sender, work: Iterable[DeliveryWork], unread: Unread, stop: threading.Event
+        self,
+        sender: Sender,
+        work: Iterable[DeliveryWork],
+        unread: Unread,
+        tally: Tally,
+        stop: threading.Event,
     ) -> Ending:
         """Send one after the other; what is to be read back before it counts is put into `unread`."""
         answered = 0
@@ -143,7 +153,7 @@ class Courier:
             if named is not None and self._counts(answer.status):
                 unread[named] = each, answer
             else:
-                self._record(each, answer)
+                self._record(each, answer, tally)
         return Ending(answered)
 
     def _stopped_in_turn(self, work: DeliveryWork, stop: threading.Event) -> bool:
@@ -155,39 +165,41 @@ class Courier:
         """Send one instance; return the answer, and what it calls itself where it is to be read back."""
         source = self._spool.path(work.path)
         copy = self._outgoing / f"{work.delivery_id}.dcm"
-        native = self._outgoing / f"{work.delivery_id}.native.dcm"
         source.stat()  # a file that is gone is the spool's fault, not the peer's
         began = time.monotonic()
-        try:
-            path = copy if write_copy(work, source, copy, self._modifier) else source
-            named = identity(path) if self._destination.verify else None
-            answer = self._offer(sender, work, path, native)
-            metrics.DELIVERY_SECONDS.labels(self._destination.name).observe(time.monotonic() - began)
-            return answer, named
-        finally:
-            copy.unlink(missing_ok=True)
-            native.unlink(missing_ok=True)
+        with Outgoing(source, relabelled(work, source, self._modifier), copy) as what:
+            named = identity(what.file()) if self._destination.verify else None
+            answer = self._offer(sender, work, what)
+        metrics.DELIVERY_SECONDS.labels(self._destination.name).observe(time.monotonic() - began)
+        return answer, named
 
-    def _offer(self, sender: Sender, work: DeliveryWork, path: Path, native: Path) -> Answer:
-        """Send a file as it is encoded or, where the peer takes only that, without compression."""
+    def _offer(self, sender: Sender, work: DeliveryWork, what: Outgoing) -> Answer:
+        """Send an instance as it is encoded or, where the peer takes only that, without compression."""
         if sender.accepts(_context(work)):
             try:
-                return sender.store(path)
+                return sender.store(what)
             except SyntaxRefusedError:
                 if not self._transcodes:
                     raise
         for syntax in NATIVE if self._transcodes else ():
             if syntax != work.transfer_syntax_uid and sender.accepts((work.sop_class_uid, syntax)):
-                self._transcoder.convert(path, native, syntax)
-                answer = sender.store(native)
-                return Answer(answer.status, f"{answer.comment} as {UID(syntax).name}".strip(), True)
+                return self._send_native(sender, work, what, syntax)
         raise RefusedError(NOT_TAKEN)
+
+    def _send_native(self, sender: Sender, work: DeliveryWork, what: Outgoing, syntax: str) -> Answer:
+        native = self._outgoing / f"{work.delivery_id}.native.dcm"
+        try:
+            self._transcoder.convert(what.file(), native, syntax)
+            answer = sender.store(Outgoing(native))
+        finally:
+            native.unlink(missing_ok=True)
+        return Answer(answer.status, f"{answer.comment} as {UID(syntax).name}".strip(), True)
 
     def _counts(self, code: int) -> bool:
         """Tell whether a status means that the instance is delivered."""
         return status.is_success(code) or code in self._destination.accepted_warnings
 
-    def _read_back(self, unread: Unread, stop: threading.Event) -> None:
+    def _read_back(self, unread: Unread, tally: Tally, stop: threading.Event) -> None:
         """Count as delivered what the peer finds, and send the rest again later."""
         found, why = read_back(self._transport, unread, self._destination.verify_within_s, stop)
         for one, (work, answer) in unread.items():
@@ -199,16 +211,11 @@ class Courier:
                 older = f"it has the instance with Body Part Examined {part}, not {one.body_part}"
                 self._fail(work, answer.status, f"{older}: it keeps what it got before")
             else:
-                self._record(work, replace(answer, comment=f"{answer.comment} read back".strip()))
+                self._record(work, replace(answer, comment=f"{answer.comment} read back".strip()), tally)
 
-    def _record(self, work: DeliveryWork, answer: Answer) -> None:
+    def _record(self, work: DeliveryWork, answer: Answer, tally: Tally) -> None:
         if self._counts(answer.status):
-            with self._database.session() as session:
-                succeeded(
-                    session, work.delivery_id, answer.status, utc_now(), answer.comment, work.correction_id
-                )
-            self._ledger.delivered(work, answer.transcoded)
-            metrics.delivered(self._destination.name, work.armed_at)
+            tally.add(work, answer)
             return
         said = f"{status.meaning(answer.status)} {answer.comment}".strip()
         if status.is_warning(answer.status):
@@ -229,6 +236,7 @@ class Courier:
         log.warning(
             "instance not delivered",
             destination=self._destination.name,
+            series_id=work.series_id,
             sop_instance_uid=work.sop_instance_uid,
             reason=comment,
             pause_s=round(pause, 1),
@@ -256,6 +264,7 @@ class Courier:
         log.error(
             "delivery failed",
             destination=self._destination.name,
+            series_id=work.series_id,
             sop_instance_uid=work.sop_instance_uid,
             reason=comment,
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
+from node.delivery.outgoing import Outgoing
 from node.delivery.transport import Answer, Context, Identity, PeerError, RefusedError, identity
 from node.status import SUCCESS
 from node.storage.spool import UID_PATTERN
@@ -39,8 +40,9 @@ class FolderOut:
         del context
         return True
 
-    def store(self, path: Path) -> Answer:
+    def store(self, what: Outgoing) -> Answer:
         """Copy one file so that it survives a power cut; the same file again is left as it is."""
+        path = what.file()
         place = self._place(identity(path))
         unfinished = place.with_name(f".{uuid.uuid4().hex}.part")
         try:

@@ -5,30 +5,26 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from pydicom.dataset import Dataset
-from pynetdicom import AE, _config, evt
+from pynetdicom import AE, evt
 from pynetdicom.association import Association
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as StudyRootFind
 from pynetdicom.sop_class import Verification
 
 from node import status
+from node.delivery.outgoing import Outgoing
 from node.delivery.tls import NotingContext, client_context
-from node.delivery.transport import Answer, Context, Identity, PeerError
+from node.delivery.transport import Answer, Context, Identity, PeerError, RefusedError
+from node.delivery.wire import ENDED, MAXIMUM_PDU_BYTES, Wire
 from node.intake.turnstile import Turnstile
 from node.relabelling.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from node.settings.destinations import Tls
 
-# A file is sent in pieces and never parsed: what is stored is what goes out.
-_config.STORE_SEND_CHUNKED_DATASET = True
-
 MAXIMUM_CONTEXTS: Final = 128
 """Presentation context identifiers are the odd numbers below 256 (PS3.8 section 9.3.2.2)."""
-
-MAXIMUM_PDU_BYTES: Final = 131072
 
 _IMPLICIT: Final = "1.2.840.10008.1.2"
 _EXPLICIT: Final = "1.2.840.10008.1.2.1"
@@ -70,44 +66,60 @@ class Peer:
 class DicomSender:
     """An established association; made by `connect`."""
 
-    def __init__(self, association: Association, turnstile: Turnstile) -> None:
+    def __init__(self, association: Association, turnstile: Turnstile, timeout_s: float) -> None:
         self._association = association
         self._turnstile = turnstile
+        self._timeout_s = timeout_s
         self._accepted = {
-            (str(context.abstract_syntax), str(context.transfer_syntax[0]))
+            (str(context.abstract_syntax), str(context.transfer_syntax[0])): context.context_id
             for context in association.accepted_contexts
         }
         self._message_id = 0
+        self._wire: Wire | None = None
+        self.broken = False
+        """Whether the peer failed amid an instance, so that nothing can follow."""
 
     def accepts(self, context: Context) -> bool:
         """Tell whether the peer agreed to take such instances as they are encoded."""
         return context in self._accepted
 
-    def store(self, path: Path) -> Answer:
-        """Send one Part 10 file by C-STORE; raises PeerError when no answer comes."""
+    def store(self, what: Outgoing) -> Answer:
+        """Send one instance by C-STORE; raises PeerError when no answer comes, RefusedError for no DICOM."""
+        encoded = what.encoded()
+        context = self._accepted.get((encoded.sop_class_uid, encoded.transfer_syntax_uid))
+        if context is None:
+            raise RefusedError("the destination takes no such SOP class and transfer syntax")
         if not self._turnstile.data_transfer:
-            raise PeerError("the destination ended the association")
+            raise PeerError(ENDED)
         self._message_id = self._message_id % 65535 + 1
         try:
-            answer = self._association.send_c_store(path, msg_id=self._message_id)
-        except (RuntimeError, ValueError, AttributeError, OSError) as error:
-            raise PeerError(f"the instance could not be sent: {error}") from error
-        if "Status" not in answer:
-            raise PeerError("the destination gave no answer in time")
-        return Answer(int(answer.Status), str(answer.get("ErrorComment", "")))
+            if self._wire is None:
+                self._wire = Wire(self._association, self._timeout_s)
+            return self._wire.store(context, self._message_id, encoded)
+        except PeerError:
+            self.broken = True
+            raise
 
     def echo(self) -> int:
         """Send C-ECHO and return the status; raises PeerError when no answer comes."""
+        self.give_back()
         answer = self._association.send_c_echo()
         if "Status" not in answer:
             raise PeerError("no answer to C-ECHO in time")
         return int(answer.Status)
+
+    def give_back(self) -> None:
+        """Let the library have the connection, to ask by it or to end it."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            wire.give_back()
 
     def find(self, sent: Collection[Identity]) -> dict[str, str]:
         """Ask by C-FIND for instances: Body Part Examined by SOP Instance UID; raises PeerError.
 
         Source: PS3.4 C.6.2.1, the Study Root model, hierarchical: so every key above is unique.
         """
+        self.give_back()
         series: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         for each in sent:
             series[each.study_instance_uid, each.series_instance_uid].append(each.sop_instance_uid)
@@ -160,10 +172,14 @@ def connect(peer: Peer, contexts: Collection[Context]) -> Iterator[DicomSender]:
     if not association.is_established:
         raise PeerError(_why(association, peer, tls))
     turnstile = Turnstile(association)
+    sender = DicomSender(association, turnstile, peer.timeout_s)
     try:
-        yield DicomSender(association, turnstile)
+        yield sender
     finally:
-        if turnstile.data_transfer:
+        sender.give_back()
+        if sender.broken:
+            association.abort(block=False)
+        elif turnstile.data_transfer:
             association.release()
         turnstile.open()
 

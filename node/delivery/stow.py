@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, Any, Final
 
 import requests
@@ -19,6 +18,7 @@ from dicomweb_client.api import DICOMwebClient
 from pydicom.dataset import Dataset
 from requests.adapters import HTTPAdapter
 
+from node.delivery.outgoing import Outgoing
 from node.delivery.tls import NotingContext, client_context
 from node.delivery.transport import Answer, Context, Identity, PeerError, RefusedError, SyntaxRefusedError
 from node.settings.destinations import Tls, WebDestination
@@ -88,8 +88,9 @@ class WebSender:
         del context
         return True
 
-    def store(self, path: Path) -> Answer:
-        """Send one Part 10 file by STOW-RS; raises PeerError, RefusedError or SyntaxRefusedError."""
+    def store(self, what: Outgoing) -> Answer:
+        """Send one instance by STOW-RS; raises PeerError, RefusedError or SyntaxRefusedError."""
+        path = what.file()
         boundary = uuid.uuid4().hex
         headers = {
             "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',

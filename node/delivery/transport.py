@@ -4,10 +4,13 @@ from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
+
+if TYPE_CHECKING:
+    from node.delivery.outgoing import Outgoing
 
 Context = tuple[str, str]
 """Abstract syntax and transfer syntax UID."""
@@ -69,8 +72,8 @@ class Sender(Protocol):
     def accepts(self, context: Context) -> bool:
         """Tell whether the peer takes such instances, as far as that is known before one is sent."""
 
-    def store(self, path: Path) -> Answer:
-        """Send one Part 10 file; raises PeerError, RefusedError or SyntaxRefusedError."""
+    def store(self, what: "Outgoing") -> Answer:
+        """Send one instance; raises PeerError, RefusedError or SyntaxRefusedError."""
 
 
 class Transport(Protocol):

@@ -16,9 +16,10 @@ from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import StorageCommitmentPushModel
 
 from db.commitments import CommitmentWork, Failure, Reference
-from node.delivery.scu import MAXIMUM_PDU_BYTES, no_delay
+from node.delivery.scu import no_delay
 from node.delivery.tls import client_context
 from node.delivery.transport import PeerError
+from node.delivery.wire import MAXIMUM_PDU_BYTES
 from node.intake.turnstile import Turnstile
 from node.relabelling.encoded import Buffer, Element, EncodedError, Syntax, elements, items
 from node.relabelling.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME

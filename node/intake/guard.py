@@ -19,6 +19,7 @@ from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.transport import AssociationSocket
 
+from node.dimse import P_DATA_TF
 from node.intake import pdu
 from node.intake.lane import Gate, Store, StoreRequest, answer, begun, collect
 from node.intake.upper_layer import Patient
@@ -161,7 +162,7 @@ class Guarded(AssociationSocket):  # type: ignore[misc]  # the library is not ty
         if self._unanswered or self._messages.open:
             return None
         self._pdu_s = time.monotonic()
-        if not self._filled(pdu.HEADER_BYTES) or self._buffer[0] != pdu.P_DATA_TF:
+        if not self._filled(pdu.HEADER_BYTES) or self._buffer[0] != P_DATA_TF:
             return None
         try:
             length = pdu.length_of(self._next_header(), self._limits.maximum_pdu_bytes, associated=True)
@@ -174,7 +175,7 @@ class Guarded(AssociationSocket):  # type: ignore[misc]  # the library is not ty
         """Read a request to its end and return its data set; None where it breaks off."""
         data = bytearray()
         try:
-            while self._filled(pdu.HEADER_BYTES) and self._buffer[0] == pdu.P_DATA_TF:
+            while self._filled(pdu.HEADER_BYTES) and self._buffer[0] == P_DATA_TF:
                 (length,) = struct.unpack_from(">L", self._buffer, 2)
                 if len(self.recv(pdu.HEADER_BYTES)) < pdu.HEADER_BYTES:
                     return None
@@ -210,7 +211,7 @@ class Guarded(AssociationSocket):  # type: ignore[misc]  # the library is not ty
         if self._kind is None:
             return self._header(nr_bytes)
         kind, self._kind = self._kind, None
-        if kind == pdu.P_DATA_TF and not self._memory.take(self, nr_bytes):
+        if kind == P_DATA_TF and not self._memory.take(self, nr_bytes):
             self._end("its messages take most of the memory")
             return bytearray()
         body = self._exactly(nr_bytes)
@@ -237,7 +238,7 @@ class Guarded(AssociationSocket):  # type: ignore[misc]  # the library is not ty
         """Note a whole PDU; False where it was forbidden."""
         now = time.monotonic()
         self._pdu_s, self._last_s, self._associated = None, now, True
-        if kind != pdu.P_DATA_TF:
+        if kind != P_DATA_TF:
             self._unanswered += 1
             return True
         try:

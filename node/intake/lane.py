@@ -5,26 +5,17 @@ request of the plain form needs none of it: the whole command in one presentatio
 behind it, on an accepted context. All else stays with the library. Source: PS3.7 9.1.1, 9.3.1; PS3.8 E.
 """
 
-import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 
+from node import dimse
 from node.intake import pdu
 from node.status import ERROR_COMMENT_CHARACTERS, SUCCESS, Rejection
-
-_C_STORE_RQ: Final = 0x0001
-_C_STORE_RSP: Final = 0x8001
-_SOP_CLASS, _SOP_INSTANCE = 0x0002, 0x1000
-_MESSAGE_ID, _ANSWERED_ID = 0x0110, 0x0120
-_STATUS, _ERROR_COMMENT = 0x0900, 0x0902
-
-_COMMAND, _LAST = 1, 2
-"""Bits of a message control header (PS3.8 E.2)."""
 
 _NOT_STORAGE: Final = frozenset(map(str, (Verification, StorageCommitmentPushModel)))
 
@@ -50,21 +41,25 @@ Store = Callable[[Association, StoreRequest, memoryview], Rejection | None]
 def begun(association: Association, body: bytes) -> StoreRequest | None:
     """Return the request that the body of a P-DATA-TF begins with; None where the library must see to it."""
     contexts: dict[int, Any] = association._accepted_cx
+    context_id, control, value = next(dimse.values(memoryview(body)))
+    context = contexts.get(context_id)
+    if control != dimse.COMMAND | dimse.LAST or context is None or not context.as_scp:
+        return None
     try:
-        context_id, control, value = next(_values(memoryview(body)))
-        context = contexts.get(context_id)
-        if control != _COMMAND | _LAST or context is None or not context.as_scp:
-            return None
-        found = pdu.command(bytes(value))
-    except pdu.Forbidden:
+        found = dimse.read(bytes(value))
+    except dimse.CommandError:
         return None
-    if _number(found, pdu.COMMAND_FIELD) != _C_STORE_RQ or context.abstract_syntax in _NOT_STORAGE:
+    if (
+        dimse.number(found, dimse.COMMAND_FIELD) != dimse.C_STORE_RQ
+        or context.abstract_syntax in _NOT_STORAGE
+    ):
         return None
-    message_id = _number(found, _MESSAGE_ID)
-    sop_class, sop_instance = _uid(found, _SOP_CLASS), _uid(found, _SOP_INSTANCE)
-    if _number(found, pdu.DATA_SET_TYPE) == pdu.NO_DATA_SET or not (sop_class and sop_instance):
+    message_id = dimse.number(found, dimse.MESSAGE_ID)
+    sop_class = dimse.text(found, dimse.AFFECTED_SOP_CLASS)
+    sop_instance = dimse.text(found, dimse.AFFECTED_SOP_INSTANCE)
+    if dimse.number(found, dimse.DATA_SET_TYPE) == dimse.NO_DATA_SET or message_id is None:
         return None
-    if message_id is None:
+    if not (sop_class and sop_instance):
         return None
     return StoreRequest(context_id, message_id, sop_class, sop_instance, str(context.transfer_syntax[0]))
 
@@ -75,32 +70,29 @@ def collect(request: StoreRequest, body: memoryview, data: bytearray) -> bool:
     Raises Forbidden where something else comes on another context or in the same PDU behind it.
     """
     ended = False
-    for context_id, control, value in _values(body):
+    for context_id, control, value in dimse.values(body):
         if ended or context_id != request.context_id:
             raise pdu.Forbidden("messages that are mixed")
-        if not control & _COMMAND:
+        if not control & dimse.COMMAND:
             data += value
-            ended = bool(control & _LAST)
+            ended = bool(control & dimse.LAST)
     return ended
 
 
 def answer(request: StoreRequest, rejection: Rejection | None) -> bytes:
     """Return the P-DATA-TF of the response (PS3.7 Table 9.3-2)."""
-    status = SUCCESS if rejection is None else rejection.status
-    comment = "" if rejection is None else rejection.comment[:ERROR_COMMENT_CHARACTERS]
-    elements = [
-        _element(_SOP_CLASS, _padded(request.sop_class_uid, b"\0")),
-        _element(pdu.COMMAND_FIELD, struct.pack("<H", _C_STORE_RSP)),
-        _element(_ANSWERED_ID, struct.pack("<H", request.message_id)),
-        _element(pdu.DATA_SET_TYPE, struct.pack("<H", pdu.NO_DATA_SET)),
-        _element(_STATUS, struct.pack("<H", status)),
-        _element(_ERROR_COMMENT, _padded(comment, b" ")) if comment else b"",
-        _element(_SOP_INSTANCE, _padded(request.sop_instance_uid, b"\0")),
-    ]
-    rest = b"".join(elements)
-    command = _element(0x0000, struct.pack("<L", len(rest))) + rest
-    value = struct.pack(">LBB", len(command) + 2, request.context_id, _COMMAND | _LAST) + command
-    return struct.pack(">BxL", pdu.P_DATA_TF, len(value)) + value
+    elements: dict[int, int | str] = {
+        dimse.AFFECTED_SOP_CLASS: request.sop_class_uid,
+        dimse.COMMAND_FIELD: dimse.C_STORE_RSP,
+        dimse.ANSWERED_ID: request.message_id,
+        dimse.DATA_SET_TYPE: dimse.NO_DATA_SET,
+        dimse.STATUS: SUCCESS,
+        dimse.AFFECTED_SOP_INSTANCE: request.sop_instance_uid,
+    }
+    if rejection is not None:
+        elements[dimse.STATUS] = rejection.status
+        elements[dimse.ERROR_COMMENT] = rejection.comment[:ERROR_COMMENT_CHARACTERS]
+    return dimse.p_data(request.context_id, dimse.COMMAND | dimse.LAST, dimse.write(elements))
 
 
 class Gate(threading.Event):
@@ -120,31 +112,3 @@ class Gate(threading.Event):
         """Stop the reactor here."""
         self.work.wait(_REST_S)
         return super().wait(timeout)
-
-
-def _values(body: memoryview) -> Iterator[tuple[int, int, memoryview]]:
-    """Walk presentation data values: context, message control header, content (PS3.8 Table 9-23)."""
-    offset = 0
-    while offset + 6 <= len(body):
-        length, context_id, control = struct.unpack_from(">LBB", body, offset)
-        yield context_id, control, body[offset + 6 : offset + 4 + length]
-        offset += 4 + length
-
-
-def _number(command: dict[int, bytes], element: int) -> int | None:
-    value = command.get(element)
-    return int.from_bytes(value, "little") if value else None
-
-
-def _uid(command: dict[int, bytes], element: int) -> str:
-    """Return a UID as it came; what is no text is judged with the data set, as with the library."""
-    return command.get(element, b"").rstrip(b"\0 ").decode("ascii", "replace")
-
-
-def _padded(text: str, padding: bytes) -> bytes:
-    value = text.encode("ascii", "replace")
-    return value + padding * (len(value) % 2)
-
-
-def _element(element: int, value: bytes) -> bytes:
-    return struct.pack("<HHL", 0x0000, element, len(value)) + value

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from pydicom._dicom_dict import DicomDictionary
+from node import dimse
+from node.dimse import P_DATA_TF
 
 ASSOCIATE_RQ: Final = 0x01
-P_DATA_TF: Final = 0x04
 RELEASE_RQ: Final = 0x05
 ABORT: Final = 0x07
 
-HEADER_BYTES: Final = 6
+HEADER_BYTES: Final = dimse.PDU_HEADER_BYTES
 MAXIMUM_REQUEST_BYTES: Final = 1 << 20
 """An A-ASSOCIATE-RQ of 128 contexts, each with fifty transfer syntaxes, has a fifth of it."""
 
@@ -32,23 +32,6 @@ _MAXIMUM_COMMAND_BYTES: Final = 65536
 _CONTEXT, _USER_INFORMATION = 0x20, 0x50
 _ITEM_START: Final = {_CONTEXT: 4, _USER_INFORMATION: 0}
 """Items that hold items, and after how many bytes these begin (PS3.8 Tables 9-13, 9-16)."""
-
-COMMAND_FIELD, DATA_SET_TYPE, NO_DATA_SET = 0x0100, 0x0800, 0x0101
-_COMMANDS: Final = frozenset(
-    (0x0001, 0x0010, 0x0020, 0x0021, 0x0030, 0x0FFF, 0x0100, 0x0110, 0x0120, 0x0130, 0x0140, 0x0150)
-)
-"""Command Fields of the requests (PS3.7 Table E.1-1); responses have 0x8000 added."""
-
-_WIDTHS: Final = {"US": 2, "UL": 4, "AT": 4}
-_NUMBERS: Final = {
-    tag: (_WIDTHS[entry[0]], entry[1] == "1")
-    for tag, entry in DicomDictionary.items()
-    if tag >> 16 == 0 and entry[0] in _WIDTHS
-}
-"""Command elements that are numbers: how many bytes one has, and whether there is at most one."""
-
-_RETIRED: Final = 0x4000
-"""Elements from here on belong to the commands of ACR-NEMA."""
 
 
 class Forbidden(ValueError):  # noqa: N818 - what came must not go on; the peer is cut off
@@ -159,35 +142,12 @@ class Messages:
         return True
 
 
-def has_data_set(encoded: bytes) -> bool:
-    """Tell whether a data set follows a command (PS3.7 6.3.1, E.1); raises Forbidden where it is none."""
-    return int.from_bytes(command(encoded)[DATA_SET_TYPE], "little") != NO_DATA_SET
-
-
-def command(encoded: bytes) -> dict[int, bytes]:
-    """Return the elements of a command by their number; field and data set type are among them.
-
-    Raises Forbidden where it is none (PS3.7 6.3.1, E.1).
-    """
-    found: dict[int, bytes] = {}
-    offset = 0
-    while offset < len(encoded):
-        if offset + 8 > len(encoded):
-            raise Forbidden("a command that is cut off")
-        group, element, length = struct.unpack_from("<HHL", encoded, offset)
-        if group != 0 or element >= _RETIRED or offset + 8 + length > len(encoded):
-            raise Forbidden("a command with an element that has no place in it")
-        width, alone = _NUMBERS.get(element, (1, False))
-        if length % width or (alone and length > width):
-            raise Forbidden("a command with a number of a wrong length")
-        found[element] = encoded[offset + 8 : offset + 8 + length]
-        offset += 8 + length
-    if not (found.get(COMMAND_FIELD) and found.get(DATA_SET_TYPE)):
-        raise Forbidden("a command without its field or its data set type")
-    field = int.from_bytes(found[COMMAND_FIELD], "little")
-    if field & 0x7FFF not in _COMMANDS:
-        raise Forbidden(f"an unknown command 0x{field:04X}")
-    return found
+def has_data_set(command: bytes) -> bool:
+    """Tell whether a data set follows a command (PS3.7 E.1); raises Forbidden where it is none."""
+    try:
+        return dimse.number(dimse.read(command), dimse.DATA_SET_TYPE) != dimse.NO_DATA_SET
+    except dimse.CommandError as error:
+        raise Forbidden(str(error)) from error
 
 
 def _items(pdu: bytes, start: int, end: int) -> Iterator[tuple[int, int, int]]:

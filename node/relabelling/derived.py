@@ -13,6 +13,7 @@ from node.relabelling import tags
 from node.relabelling.anatomy import text
 from node.relabelling.encoded import Buffer, Element, EncodedError, Syntax
 from node.relabelling.groups import GroupChanges, Groups
+from node.relabelling.part10 import PREFIX_BYTES
 from node.relabelling.provenance import code
 from node.relabelling.splice import element, first_item, index, item, items_of, sequence, splice
 from node.relabelling.uids import named_uid
@@ -21,9 +22,6 @@ DESCRIPTION: Final = b"Body part attributes corrected; the pixel data are those 
 
 DERIVATION: Final = ("RELABEL", "99BODYTAG", "Body part attributes corrected, pixel data unchanged")
 """The code of the derivation of frames: CID 7203, which may be extended, has none for it."""
-
-_PREFIX_BYTES: Final = 132
-_MEDIA_STORAGE_INSTANCE: Final = 0x00020003
 
 
 def new_uid(original: str, work: DeliveryWork, ae_title: str) -> str:
@@ -90,12 +88,12 @@ def frame_changes(
 def meta(head: bytes, work: DeliveryWork, ae_title: str) -> Iterator[Buffer]:
     """Yield preamble, prefix and meta information with the new SOP Instance UID."""
     plain = Syntax(explicit=True, little=True)
-    yield head[:_PREFIX_BYTES]
-    data = head[_PREFIX_BYTES:]
+    yield head[:PREFIX_BYTES]
+    data = head[PREFIX_BYTES:]
     found = index(data, plain)
-    instance = new_uid(text(data, found, _MEDIA_STORAGE_INSTANCE), work, ae_title)
-    new = element(_MEDIA_STORAGE_INSTANCE, b"UI", instance.encode("ascii"), plain)
-    yield from splice(data, found, {_MEDIA_STORAGE_INSTANCE: new}, plain)
+    instance = new_uid(text(data, found, tags.MEDIA_INSTANCE), work, ae_title)
+    new = element(tags.MEDIA_INSTANCE, b"UI", instance.encode("ascii"), plain)
+    yield from splice(data, found, {tags.MEDIA_INSTANCE: new}, plain)
 
 
 def _keeps_type(data: Buffer, found: Mapping[int, Element]) -> bool:

@@ -16,6 +16,9 @@ IMPLEMENTATION_CLASS_UID: Final = UID("2.25.272302374943866209741846912012358241
 IMPLEMENTATION_VERSION_NAME: Final = f"BODYTAG_{version.VERSION}"[:16]
 """(0002,0013), also told in every association (PS3.7 D.3.3.2)."""
 
+PREFIX_BYTES: Final = 132
+"""Preamble and prefix (PS3.10 section 7.1)."""
+
 _META = struct.Struct("<HH2sHI")
 
 

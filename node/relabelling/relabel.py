@@ -6,7 +6,7 @@ Anatomy).
 """
 
 import mmap
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,25 +83,25 @@ def read_incoming(path: Path, transfer_syntax_uid: str, cap_bytes: int) -> Incom
         return Incoming(frozenset({""}), frozenset({""}))
 
 
-def write_copy(work: DeliveryWork, source: Path, target: Path, modifier: Modifier) -> bool:
-    """Write the relabelled copy of `source` to `target`; False, and no file, where nothing changes.
+def relabelled(work: DeliveryWork, source: Path, modifier: Modifier) -> list[Buffer] | None:
+    """Return the relabelled copy of `source` in pieces, None where nothing changes.
 
-    The same work gives the same bytes at every attempt: all times, versions and UIDs come from the decision.
+    The first piece is preamble, prefix and meta information. What stays is not read: the pieces are views of
+    the mapped file. The same work gives the same bytes at every attempt: all times, versions and UIDs come
+    from the decision.
     """
     if work.policy not in (WRITE, NEW_SERIES) or work.term is None:
-        return False
+        return None
     try:
         original = _read(source, work.transfer_syntax_uid, modifier.maximum_inflated_bytes)
         changes = _changes(original, work, work.term, modifier.ae_title)
         if not changes:
-            return False
-        pieces = splice(original.data, original.found, changes, original.syntax)
+            return None
+        pieces = list(splice(original.data, original.found, changes, original.syntax))
     except EncodedError:
-        return False  # what cannot be walked is passed on as it came
-    with target.open("wb") as copy:
-        copy.writelines(_meta(source, work, modifier))
-        copy.writelines(deflate(pieces) if work.transfer_syntax_uid == DEFLATED else pieces)
-    return True
+        return None  # what cannot be walked is passed on as it came
+    body = deflate(pieces) if work.transfer_syntax_uid == DEFLATED else pieces
+    return [_meta(source, work, modifier), *body]
 
 
 def _read(path: Path, transfer_syntax_uid: str, cap_bytes: int) -> _Source:
@@ -196,13 +196,13 @@ def _region(source: _Source, work: DeliveryWork) -> dict[int, bytes | None]:
     return {tags.ANATOMIC_REGION: anatomy.region_sequence(place, side, syntax)}
 
 
-def _meta(path: Path, work: DeliveryWork, modifier: Modifier) -> Iterator[Buffer]:
-    """Yield preamble, prefix and meta information of a copy."""
+def _meta(path: Path, work: DeliveryWork, modifier: Modifier) -> bytes:
+    """Return preamble, prefix and meta information of a copy."""
     with path.open("rb") as file:
         head = file.read(meta_end(path))
     if work.policy == NEW_SERIES:
-        return derived.meta(head, work, modifier.ae_title)
-    return iter((head,))
+        return b"".join(derived.meta(head, work, modifier.ae_title))
+    return head
 
 
 def _data_set(path: Path) -> memoryview:

@@ -76,6 +76,7 @@ def _measure(folder: Path, images: int, rounds: int, only: str) -> list[Table]:
     sections: dict[str, Callable[[], Table]] = {
         "receive 1": lambda: receive(folder, files, rounds, 1),
         "receive 4": lambda: receive(folder, files, rounds, 4),
+        "receive 8": lambda: receive(folder, files, rounds, 8),
         "forward": lambda: forward(folder, files, recipe, rounds),
         "rewrite": lambda: rewrite(folder, files[:100], rounds),
         "end to end": lambda: end_to_end(folder, recipe, min(3, rounds)),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -18,10 +19,11 @@ from db.records import DeliveryWork, Outcome, Route
 from db.session import migrate
 from node.clock import utc_now
 from node.delivery.forward import Forwarder
+from node.delivery.outgoing import Outgoing
 from node.delivery.scu import Peer, connect
 from node.delivery.transport import PeerError
 from node.relabelling.coercion import WRITE
-from node.relabelling.relabel import Modifier, write_copy
+from node.relabelling.relabel import Modifier
 from node.settings.destinations import DicomDestination
 from rules.decide import decide
 from rules.verdict import Evidence
@@ -29,45 +31,76 @@ from tests.bench.measure import Run, Sample, Table, Watch, interleaved, own
 from tests.builders import Recipe
 from tests.harness import Archive, command, free_port, make_node, storescu
 from tests.node.bench import opened
+from tests.orthanc import Orthanc
+from tests.relabelled import write_copy
 
 PDU = ("-pdu", "131072")
 LOST_S = 5.0
 """pynetdicom now and then loses an answer; the node waits so long, and sends again."""
+_SYNCING = "storescp that syncs"
 CONTEXT = (uid.CTImageStorage, uid.ExplicitVRLittleEndian)
 
 
 def receive(folder: Path, files: Sequence[Path], rounds: int, associations: int) -> Table:
-    """The node and storescp, fed by the same storescu processes."""
+    """The node, storescp and Orthanc, fed by the same storescu processes."""
     fresh = count()
+    forks = ("--fork",) if associations > 1 else ()
 
     def node() -> Sample:
         here = folder / f"node{next(fresh)}"
-        running = make_node(here, series={"stable_age_s": 3600}).start()
+        running = make_node(here, series={"stable_age_s": 3600}, web={"enabled": False}).start()
         assert running.process is not None
         try:
-            return _feed(running.port, running.process.pid, files, associations)
+            fed = _feed(running.port, running.process.pid, files, associations)
+            assert len(list((here / "spool" / "instances").rglob("*.dcm"))) == len(files)
+            return fed
         finally:
             running.stop()
             shutil.rmtree(here)
 
-    def peer() -> Sample:
+    def peer(**environment: str) -> Sample:
         archive = Archive(folder / f"peer{next(fresh)}", free_port())
-        archive.start("+xa", "+B", *PDU, *(("--fork",) if associations > 1 else ()))
+        archive.start("+xa", "+B", *PDU, *forks, **environment)
         assert archive.process is not None
         try:
             fed = _feed(archive.port, archive.process.pid, files, associations)
+            assert len(archive.files()) == len(files)
             return fed if associations == 1 else Sample(fed.wall_s)  # the children's time is not to be had
         finally:
             archive.stop()
             shutil.rmtree(archive.folder)
 
+    def orthanc() -> Sample:
+        here = folder / f"orthanc{next(fresh)}"
+        server = Orthanc(here, overwrite=True)
+        server.configure(SyncStorageArea=True, ConcurrentJobs=1, DicomThreadsCount=8)
+        with server.running():
+            fed = _feed(server.port, server.pid, files, associations)
+            assert len(server.get("instances")) == len(files)
+        shutil.rmtree(here)
+        return fed
+
     what = (
         f"{associations} storescu process{'es' if associations > 1 else ''} (-R, PDU 128 KiB), start "
-        "included. The node answers after fsync of file and folder and keeps a digest; storescp "
-        f"(+B{' --fork' if associations > 1 else ''}) does not sync."
+        "included. The node answers after fsync of file and folder and keeps a digest. storescp "
+        f"(+B{' --fork' if associations > 1 else ''}) that syncs does the same at each file's end, by a "
+        "library loaded before the C library (tests/bench/durable.c), since it has no option for it; as "
+        "shipped it does not sync. Orthanc has SyncStorageArea, which syncs the file but not its folder."
     )
     title = f"Receive, {associations} association{'s' if associations > 1 else ''}"
-    return interleaved(title, what, len(files), rounds, {"storescp": peer, "node": node}, "storescp")
+    syncing = partial(peer, LD_PRELOAD=str(_durable(folder)))
+    runs: dict[str, Run] = {_SYNCING: syncing, "node": node, "Orthanc": orthanc, "storescp as shipped": peer}
+    return interleaved(title, what, len(files), rounds, runs, _SYNCING)
+
+
+def _durable(folder: Path) -> Path:
+    """Compile the library that makes storescp sync."""
+    library = folder.resolve() / "durable.so"
+    if not library.exists():
+        source = Path(__file__).with_name("durable.c")
+        compiler = [command("cc"), "-O2", "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"]
+        subprocess.run(compiler, check=True)
+    return library
 
 
 def _feed(port: int, pid: int, files: Sequence[Path], associations: int) -> Sample:
@@ -89,7 +122,7 @@ def forward(folder: Path, files: Sequence[Path], recipe: Recipe, rounds: int) ->
         while left:  # once, unless an answer is lost
             with suppress(PeerError), connect(peer, [CONTEXT]) as sender:
                 while left:
-                    assert sender.store(left[-1]).status == 0
+                    assert sender.store(Outgoing(left[-1])).status == 0
                     left.pop()
 
     def dcmtk() -> None:
@@ -171,7 +204,7 @@ def rewrite(folder: Path, files: Sequence[Path], rounds: int) -> Table:
     runs: dict[str, Run] = {
         "pydicom dcmread + save_as": own(pydicom),
         "dcmodify, one process for all, in place": _wall(dcmodify),
-        "node.relabelling.relabel.write_copy": own(node),
+        "node": own(node),
     }
     what = (
         "The node's copy carries Original Attributes, Contributing Equipment and Anatomic Region, too; "

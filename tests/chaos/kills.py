@@ -28,10 +28,10 @@ STEPS: Final[tuple[tuple[str, int], ...]] = (
     ("after db.results:record_outcome", 1),
     ("after node.worker:classify_series", 1),  # committed, not told
     ("after db.deliveries:due", 3),  # in the forwarder from here
-    ("after node.relabelling.relabel:write_copy", 2),
+    ("after node.relabelling.relabel:relabelled", 2),
     ("before node.delivery.scu:DicomSender.store", 3),
     ("after node.delivery.scu:DicomSender.store", 3),  # sent, not recorded
-    ("after db.deliveries:succeeded", 3),  # in a transaction that is not committed
+    ("after db.sent:succeeded_together", 3),  # in a transaction that is not committed
     ("before db.retention:remove", 1),
     ("after db.retention:remove", 1),
     ("before node.storage.spool:Spool.remove", 1),  # committed, files still there

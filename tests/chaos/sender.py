@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from node.delivery.outgoing import Outgoing
 from node.delivery.scu import Peer, connect
 from node.delivery.transport import PeerError
 from tests.chaos.ledger import Ledger, sent
@@ -25,7 +26,7 @@ def send(port: int, files: Sequence[Path], ledger: Ledger, timeout_s: float = 10
     try:
         with connect(Peer("BODYTAG", "127.0.0.1", port, "CHAOS", timeout_s), [CT]) as sender:
             for path in files:
-                if sender.store(path).status == 0:
+                if sender.store(Outgoing(path)).status == 0:
                     ledger.answer(sent(path))
                     left.remove(path)
     except (PeerError, RuntimeError, OSError):

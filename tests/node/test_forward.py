@@ -21,6 +21,7 @@ from db.tables import Attempt
 from node.delivery import scu
 from node.delivery.backoff import pause_s
 from node.delivery.forward import Forwarder
+from node.delivery.outgoing import Outgoing
 from node.delivery.transport import PeerError
 from node.relabelling.coercion import KEEP, WRITE
 from node.relabelling.part10 import meta_end
@@ -225,7 +226,7 @@ def test_no_answer_is_lost_in_a_long_association(tmp_path: Path) -> None:
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
     try:
         with scu.connect(peer, [(uid.CTImageStorage, uid.ExplicitVRLittleEndian)]) as sender:
-            answers = {sender.store(path).status for _ in range(2000)}
+            answers = {sender.store(Outgoing(path)).status for _ in range(2000)}
     finally:
         for process in busy:
             process.kill()
@@ -240,11 +241,11 @@ def test_a_peer_that_aborts_between_instances_is_noticed(tmp_path: Path) -> None
     archive = Archive(tmp_path / "archive", free_port()).start()
     peer = scu.Peer("ARCHIVE", "127.0.0.1", archive.port, "TEST", 3600)
     with scu.connect(peer, [(uid.CTImageStorage, uid.ExplicitVRLittleEndian)]) as sender:
-        assert sender.store(path).status == 0
+        assert sender.store(Outgoing(path)).status == 0
         archive.stop()
-        wait_until(lambda: not sender._turnstile.data_transfer, "the end of the connection is seen")
-        with pytest.raises(PeerError, match="ended the association"):
-            sender.store(path)
+        for _ in range(2):
+            with pytest.raises(PeerError, match="ended the association"):
+                sender.store(Outgoing(path))
 
 
 def test_pauses_double_up_to_the_maximum_with_jitter() -> None:

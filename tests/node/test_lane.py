@@ -12,7 +12,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
 
-from node.intake import pdu as wire
+from node import dimse
 from node.intake.receive import Receiver
 from node.relabelling.part10 import (
     IMPLEMENTATION_CLASS_UID,
@@ -140,7 +140,7 @@ def test_a_refusal_is_answered_alike(target: Target, image: tuple[str, bytes], w
         answer = answered(connection)
         assert answer == expected("1.2.3", 0xA900, b"SOP Instance UID differs from the command's ")
         connection.sendall(PING)
-        assert answered(connection)[wire.COMMAND_FIELD] == b"\x30\x80"
+        assert answered(connection)[dimse.COMMAND_FIELD] == b"\x30\x80"
     assert not target.stored()
 
 
@@ -150,7 +150,7 @@ def test_lane_and_library_take_turns(target: Target, plain: list[str], image: tu
     store = pdu(P_DATA, value(store_command(uid), 3)) + pdu(P_DATA, value(content, LAST))
     with associated(target.port, ASKED) as connection:
         connection.sendall((store + PING) * 10)
-        fields = [answered(connection)[wire.COMMAND_FIELD] for _ in range(20)]
+        fields = [answered(connection)[dimse.COMMAND_FIELD] for _ in range(20)]
     assert fields == [b"\x01\x80", b"\x30\x80"] * 10
     assert set(plain) == {uid}
     assert len(target.stored()) == 1
@@ -219,16 +219,16 @@ def answered(connection: socket.socket) -> dict[int, bytes]:
     assert context in (1, 5)
     encoded = got[1][6:]
     assert struct.unpack_from("<L", encoded, 8) == (len(encoded) - 12,)
-    return {element: each for element, each in wire.command(encoded).items() if element}
+    return {element: each for element, each in dimse.read(encoded).items() if element}
 
 
 def expected(uid: str, status: int, comment: bytes = b"") -> dict[int, bytes]:
     """Return the elements of a C-STORE response (PS3.7 Table 9.3-2)."""
     elements = {
         0x0002: CT_IMAGE.encode() + b"\0" * (len(CT_IMAGE) % 2),
-        wire.COMMAND_FIELD: b"\x01\x80",
+        dimse.COMMAND_FIELD: b"\x01\x80",
         0x0120: b"\1\0",
-        wire.DATA_SET_TYPE: b"\1\1",
+        dimse.DATA_SET_TYPE: b"\1\1",
         0x0900: struct.pack("<H", status),
         0x1000: uid.encode() + b"\0" * (len(uid) % 2),
     }

@@ -12,6 +12,7 @@ import pytest
 from pydicom import dcmread, uid
 from pynetdicom import AE
 
+from node.delivery.outgoing import Outgoing
 from node.delivery.scu import Peer, connect, echo
 from node.delivery.transport import Answer, PeerError
 from node.intake.intake import Arrival
@@ -46,7 +47,7 @@ class Listening:
         meta = dcmread(path, stop_before_pixels=True, specific_tags=[]).file_meta
         context = (str(meta.MediaStorageSOPClassUID), str(meta.TransferSyntaxUID))
         with connect(self.peer(), [context]) as sender:
-            return sender.store(path)
+            return sender.store(Outgoing(path))
 
     def stored(self) -> list[Path]:
         """List the files in the spool."""
@@ -155,11 +156,11 @@ def test_bad_objects_get_their_status_and_the_association_goes_on(listen: Listen
     context = (str(uid.CTImageStorage), str(uid.ExplicitVRLittleEndian))
     with connect(node.peer(), [context]) as sender:
         for name, (find, put, status) in cases.items():
-            answer = sender.store(hostile(tmp_path / name, find, put))
+            answer = sender.store(Outgoing(hostile(tmp_path / name, find, put)))
             assert answer.status == status, name
             assert answer.comment, name
             assert len(answer.comment) <= 64
-        assert sender.store(good).status == 0x0000
+        assert sender.store(Outgoing(good)).status == 0x0000
     assert [path.name for path in node.stored()] == [good.name]
     assert not (tmp_path / "x").exists()
 

@@ -19,12 +19,12 @@ from pydicom.sequence import Sequence
 from node.relabelling import relabel as relabelling
 from node.relabelling.encoded import Syntax
 from node.relabelling.part10 import Meta, meta_end
-from node.relabelling.relabel import Modifier, write_copy
+from node.relabelling.relabel import Modifier
 from node.relabelling.splice import element, index, item, sequence, splice
 from node.relabelling.tags import PER_FRAME_GROUPS, SHARED_GROUPS
 from tests.builders import Recipe, dataset, published, real_series, write
 from tests.multiframe import undefined
-from tests.relabelled import DECLARED, WORK, assert_faithful, raw_elements, relabel, stored
+from tests.relabelled import DECLARED, WORK, assert_faithful, raw_elements, relabel, stored, write_copy
 
 PACKAGED = Path(pydicom.__file__).parent / "data" / "test_files"
 UNREADABLE = {

@@ -19,14 +19,13 @@ from node.delivery.resend import resend
 from node.relabelling import report, reporting
 from node.relabelling.coercion import WRITE
 from node.relabelling.part10 import meta_end
-from node.relabelling.relabel import write_copy
 from node.relabelling.report import SOP_CLASS_UID, ReportError
 from node.settings.config import Config
 from rules.decide import decide
 from rules.verdict import Evidence
 from tests.builders import Recipe
 from tests.node.bench import Bench, opened
-from tests.relabelled import MODIFIER, WORK
+from tests.relabelled import MODIFIER, WORK, write_copy
 
 RECIPE = Recipe(n=3, body_part="HEAD")
 ROUTES = (Route("archive", WRITE), Route("reader", WRITE))
