@@ -22,6 +22,7 @@ from db.rows import spans
 from db.states import State
 from db.tables import Series, SpanRow
 from db.unindexed import Chooser, indexed, unindexed
+from db.wholes import WholeRow
 from db.words import SERIES_TEXT, Number, matches
 from rules.verdict import Span
 
@@ -40,7 +41,7 @@ _VALUES: Final[dict[Order, ColumnElement[Any]]] = {
 class SeriesLine:
     """A series in a list: everything of `SeriesRow` that stands in one row, and the spans.
 
-    `registered` counts all files that ever came.
+    `registered` counts all files that ever came. `part`, `axis` and `contrast` are those of db.records.Whole.
     """
 
     series_id: int
@@ -78,6 +79,9 @@ class SeriesLine:
     software_version: str | None
     correction_id: int | None
     corrected_term: str | None
+    part: str | None
+    axis: str | None
+    contrast: str | None
     spans: tuple[Span, ...]
 
 
@@ -92,8 +96,10 @@ class Page:
 
 
 _FIELDS: Final = SeriesLine.__dataclass_fields__
-_PARTS: Final = frozenset({"series_id", "flags", "spans"})
+_WHOLE: Final = ("part", "axis", "contrast")
+_PARTS: Final = frozenset({"series_id", "flags", "spans", *_WHOLE})
 _COLUMNS: Final = tuple(getattr(Series, name) for name in _FIELDS if name not in _PARTS)
+_WHOLE_COLUMNS: Final = tuple(getattr(WholeRow, name) for name in _WHOLE)
 
 
 def page(
@@ -134,8 +140,9 @@ def count(session: Session, filters: Filters) -> int:
 def lines(session: Session, series_ids: Sequence[int]) -> tuple[SeriesLine, ...]:
     """Return series by their numbers, in that order; those that do not exist are left out."""
     wanted = select(Series.id).where(Series.id.in_(series_ids))
-    columns = (Series.id.label("series_id"), Series.flags, *_COLUMNS)
-    rows = session.execute(select(*columns).where(Series.id.in_(series_ids)))
+    columns = (Series.id.label("series_id"), Series.flags, *_COLUMNS, *_WHOLE_COLUMNS)
+    joined = select(*columns).outerjoin(WholeRow, WholeRow.series_id == Series.id)
+    rows = session.execute(joined.where(Series.id.in_(series_ids)))
     all_spans = spans(session, wanted)
     found = {
         row["series_id"]: SeriesLine(

@@ -9,11 +9,12 @@ from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from db.moves import PENDING
-from db.records import FrameResult
+from db.records import FrameResult, Whole
 from db.rows import DeliverySummary, InstanceSummary, delivery_summaries, instance_summaries, spans
 from db.states import STORED
 from db.tables import CorrectionSpan, Delivery, Instance, Series, SpanRow
 from db.unindexed import Chooser, Column, indexed, unindexed
+from db.wholes import being, wholes
 from db.words import SERIES_TEXT, Number, matches, words
 from model.regions import UNKNOWN
 from rules.verdict import Span
@@ -28,7 +29,8 @@ class Filters:
     so; `term` is that of the correction or else of the verdict, `unknown` for a verdict without one; `source`
     the AE title that sent it. Study dates are inclusive; `received_from` is inclusive, `received_to` is not.
     `disagreement` compares the incoming Body Part Examined with the verdict's term. `review_below` finds what
-    a person should look at: no term, a remark, or a confidence below this, and no correction.
+    a person should look at: no term, a remark, or a confidence below this, and no correction. `part`, `axis`,
+    `contrast` and `contradicts` ask what a CT series is as a whole.
     """
 
     patient: str | None = None
@@ -48,6 +50,10 @@ class Filters:
     source: str | None = None
     review_below: float | None = None
     corrected: bool | None = None
+    part: str | None = None
+    axis: str | None = None
+    contrast: str | None = None
+    contradicts: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +106,7 @@ class SeriesRow:
     conflicts: int
     correction_id: int | None
     corrected_term: str | None
+    whole: Whole | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +133,15 @@ class ImageRow:
     z_mm: float | None
 
 
-_PARTS = frozenset({"series_id", "flags", "spans", "deliveries", *InstanceSummary.__dataclass_fields__})
+_PARTS = frozenset(
+    {"series_id", "flags", "spans", "deliveries", "whole", *InstanceSummary.__dataclass_fields__}
+)
 _SERIES = tuple(getattr(Series, name) for name in SeriesRow.__dataclass_fields__ if name not in _PARTS)
 _IMAGE = tuple(getattr(Instance, name) for name in ImageRow.__dataclass_fields__)
 
 
 def series_rows(session: Session, filters: Filters) -> list[SeriesRow]:
-    """Return the matching series, the latest first; four queries, however many series."""
+    """Return the matching series, the latest first; five queries, however many series."""
     return _rows(session, matching(filters))
 
 
@@ -151,12 +160,14 @@ def _rows(session: Session, wanted: Select[int]) -> list[SeriesRow]:
     all_spans = spans(session, wanted)
     deliveries = delivery_summaries(session, wanted)
     instances = instance_summaries(session, wanted)
+    all_wholes = wholes(session, wanted)
     return [
         SeriesRow(
             **{**row, "flags": tuple(row["flags"])},
             spans=all_spans.get(row["series_id"], ()),
             deliveries=deliveries.get(row["series_id"], ()),
             **asdict(instances.get(row["series_id"], InstanceSummary())),
+            whole=all_wholes.get(row["series_id"]),
         )
         for row in found.mappings()
     ]
@@ -210,6 +221,9 @@ def conditions(filters: Filters, of: Chooser = indexed) -> Iterator[ColumnElemen
         yield shown | said(filters.region)
     if filters.text is not None:
         yield of(Series.id).in_(_with_words(filters.text))
+    whole = (filters.part, filters.axis, filters.contrast, filters.contradicts)
+    if any(one is not None for one in whole):
+        yield being(*whole)
     yield from _verdicts(filters, of)
     yield from _times(filters, of)
     equal: dict[Column, object] = {

@@ -80,14 +80,41 @@ class ImageResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Whole:
+    """What one look at a CT series as a whole said.
+
+    `part` is one of model.series_labels.PARTS, None in doubt, `second` the next likeliest; `contrast` `with`,
+    `without` or None in doubt; `axis` axial, coronal or sagittal, by the geometry or the network
+    (`axis_from`). Confidences are 0..1. `contradicts`: the network saw another axis than the geometry says.
+    """
+
+    part: str | None
+    part_confidence: float
+    second: str
+    second_confidence: float
+    axis: str
+    axis_from: str
+    seen_axis: str
+    seen_axis_confidence: float
+    contradicts: bool
+    contrast: str | None
+    contrast_confidence: float
+    weights_digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the worker found in a series; `reason` says why there is no verdict, None if there is one."""
+    """What the worker found in a series; `reason` says why there is no verdict, None if there is one.
+
+    `whole` is what a CT series is as a whole, None for others.
+    """
 
     verdict: Verdict | None
     images: tuple[ImageResult, ...]
     reason: str | None
     weights_digest: str | None
     software_version: str
+    whole: Whole | None = None
 
 
 @dataclass(frozen=True, slots=True)

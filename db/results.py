@@ -14,6 +14,7 @@ from db.moves import move, settle
 from db.records import ImageResult, Outcome, Route
 from db.states import State
 from db.tables import Instance, Series, SpanRow
+from db.wholes import record_whole
 from db.words import refresh
 from rules.terms import agrees, vague
 from rules.verdict import Verdict
@@ -35,6 +36,8 @@ def record_outcome(
     if not move(session, series_id, State.STABLE, State.CLASSIFIED, now):
         return False
     _store_decision(session, series_id, outcome, now)
+    if outcome.whole is not None:
+        record_whole(session, series_id, outcome.whole, now)
     instances = session.execute(
         select(Instance.id, Instance.sop_instance_uid)
         .where(Instance.series_id == series_id, Instance.conflict.is_(None))

@@ -1,44 +1,18 @@
-"""What a CT series is as a whole: its label, axis and contrast, beside the verdict on its regions.
-
-`seen_axis` is what the network made of the axis where that differs or the headers said nothing.
-"""
+"""What CT series are as wholes: label, axis and contrast, beside the verdicts on their regions."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Double, ForeignKey, Index, Select, insert, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from db.columns import CleanText, RowId, UtcDateTime
+from db.records import Whole
 from db.tables import Base, Series
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
-    """What one look at a series said.
-
-    `part` is one of model.series_labels.PARTS, None in doubt, `second` the next likeliest; `contrast` `with`,
-    `without` or None in doubt; `axis` axial, coronal or sagittal, by the geometry or the network
-    (`axis_from`). Confidences are 0..1. `contradicts`: the network saw another axis than the geometry says.
-    """
-
-    part: str | None
-    part_confidence: float
-    second: str
-    second_confidence: float
-    axis: str
-    axis_from: str
-    seen_axis: str
-    seen_axis_confidence: float
-    contradicts: bool
-    contrast: str | None
-    contrast_confidence: float
-    weights_digest: str
-
-
 class WholeRow(Base):
-    """One CT series as a whole; the fields are those of Whole."""
+    """One CT series as a whole; the fields are those of db.records.Whole."""
 
     __tablename__ = "series_wholes"
     __table_args__ = (
@@ -80,7 +54,7 @@ def wholes(session: Session, wanted: Select[int] | Iterable[int]) -> dict[int, W
     return {row[0]: Whole(*row[1:]) for row in rows}
 
 
-def shown(
+def being(
     part: str | None, axis: str | None, contrast: str | None, contradicts: bool | None
 ) -> ColumnElement[bool]:
     """Ask for the series that are all of this; None asks for nothing."""

@@ -19,6 +19,7 @@ from rules.terms import SeriesTerm
 from rules.together import lengthwise, together
 from rules.verdict import Evidence, Span, Verdict
 from rules.votes import votes
+from rules.whole import whole
 
 RULES: Final[dict[str, Rule]] = {
     "abdomen_chest": abdomen_chest,
@@ -28,6 +29,7 @@ RULES: Final[dict[str, Rule]] = {
     "smooth_25mm": smooth_25mm,
     "doubt": doubt,
     "votes": votes,
+    "whole": whole,
     "order": order,
 }
 """Every rule by its name in the configuration: the paper's four in its order, then those beyond."""
@@ -153,6 +155,7 @@ def _start(evidence: Evidence) -> tuple[NDArray[np.intp], State]:
         energy=None if evidence.energy is None else evidence.energy[sequence].astype(np.float64),
         maximum_energy=evidence.maximum_energy,
         votes=evidence.votes,
+        whole=None if evidence.whole is None else evidence.whole[sequence],
     )
 
 

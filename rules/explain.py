@@ -10,6 +10,8 @@ from rules.site import SITE
 from rules.terms import agrees, read_term, vague
 from rules.verdict import Span
 
+PROJECTION: Final = "projection"
+"""`Verdict.rule` of a series whose regions were read off its projection, not off its images."""
 DECIDED: Final = {
     "network": "each image by itself",
     "abdomen_chest": "the rule that images of lung base and upper abdomen go with the series",
@@ -22,6 +24,8 @@ DECIDED: Final = {
     "views": "the parts that its views show together",
     "votes": "other series of the same Frame of Reference",
     "doubt": "doubt",
+    "whole": "what the whole series shows at each height",
+    PROJECTION: "a look at the whole series from the front and the side",
 }
 """What `Verdict.rule` means, after 'decided by'."""
 

@@ -19,7 +19,8 @@ class State:
     like nothing the network was trained on; `energy` (n,) and `maximum_energy` are what that is
     judged by (rules/doubt.py), None where the weights do not say. `fixed` (n,) are class indices that
     a rule has decided on, -1 for unknown; without it an image has the class with the highest score.
-    `votes` are what other series say (rules/votes.py). `flags` are remarks for the reviewer.
+    `votes` are what other series say (rules/votes.py). `flags` are remarks for the reviewer. `whole` (n, k)
+    is what the whole series shows at each image's height (rules/whole.py), rows of zeros where nothing.
     """
 
     classes: tuple[str, ...]
@@ -32,6 +33,7 @@ class State:
     fixed: NDArray[np.intp] | None = None
     votes: tuple[Vote, ...] = ()
     flags: tuple[str, ...] = ()
+    whole: NDArray[np.float64] | None = None
 
     @property
     def labels(self) -> NDArray[np.intp]:

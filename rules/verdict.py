@@ -31,7 +31,7 @@ class Evidence:
     looks, more being more, and `maximum_energy` from where on that is doubted (rules/doubt.py). `votes`
     are what other series of the same Frame of Reference show. `heights_mm` (n, 2) are the heights of
     each image's lowest and highest point, of use where planes lie along the body; their positions are
-    then along their own normal.
+    then along their own normal. `whole` (n, k) is what the whole series shows at each image's height.
     """
 
     classes: tuple[str, ...]
@@ -42,6 +42,7 @@ class Evidence:
     maximum_energy: float | None = None
     votes: tuple[Vote, ...] = ()
     heights_mm: NDArray[np.float64] | None = None
+    whole: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         n = len(self.probabilities)
@@ -53,6 +54,7 @@ class Evidence:
             ("normals", (n, 3)),
             ("energy", (n,)),
             ("heights_mm", (n, 2)),
+            ("whole", (n, len(self.classes))),
         ):
             value = getattr(self, name)
             if value is not None and value.shape != shape:
@@ -60,7 +62,8 @@ class Evidence:
 
     def of(self, images: NDArray[np.intp]) -> "Evidence":
         """Return the evidence of some of the images, by their indices."""
-        given = {name: getattr(self, name) for name in ("positions_mm", "normals", "energy", "heights_mm")}
+        names = ("positions_mm", "normals", "energy", "heights_mm", "whole")
+        given = {name: getattr(self, name) for name in names}
         chosen: dict[str, Any] = {
             name: None if value is None else value[images] for name, value in given.items()
         }

@@ -20,6 +20,7 @@ from model.classify import Classifier
 from model.frames import read_headers
 from model.radiographs import KNOWN_KEYS
 from model.read import ImageHeader, NotDicomError
+from model.series_labels import AXES, CONTRASTS, PARTS
 from node import worker
 from node.auditing.admin import commanded
 from node.cli import tables
@@ -60,6 +61,9 @@ def query(
     disagrees: Annotated[
         bool | None, typer.Option("--disagrees/--agrees", help="incoming tag against the verdict")
     ] = None,
+    part: Annotated[str | None, typer.Option(help=f"CT as a whole: {', '.join(PARTS)}")] = None,
+    axis: Annotated[str | None, typer.Option(help=f"axis of CT: {', '.join(AXES)}")] = None,
+    contrast: Annotated[str | None, typer.Option(help="IV contrast in CT: with, without")] = None,
     limit: Annotated[int, typer.Option(min=1, help="at most so many series, newest first")] = 100,
     explain: Annotated[
         bool, typer.Option(help="say of each series in one sentence why it is called so")
@@ -70,6 +74,9 @@ def query(
     """Look up series: what arrived, what it shows, where it went."""
     if region is not None and region not in (*KNOWN_KEYS, "unknown"):
         fail(f"there is no region '{region}'; known are {', '.join(KNOWN_KEYS)}, unknown")
+    for value, known in ((part, PARTS), (axis, AXES), (contrast, CONTRASTS)):
+        if value is not None and value not in known:
+            fail(f"there is no '{value}'; known are {', '.join(known)}")
     filters = Filters(
         patient=patient,
         study=study,
@@ -80,6 +87,9 @@ def query(
         date_from=date_from.date() if date_from else None,
         date_to=date_to.date() if date_to else None,
         disagreement=disagrees,
+        part=part,
+        axis=axis,
+        contrast=contrast,
         limit=limit,
     )
     with sentences():
@@ -158,8 +168,11 @@ def _line(headers: list[ImageHeader], outcome: Outcome) -> tuple[str, str, str, 
     name = f"{first.modality} {first.series_description}\n{instances} instances"
     verdict = outcome.verdict
     if verdict is None:
-        return name, first.body_part or "-", outcome.reason or "", ""
+        told = (outcome.reason or "", tables.whole_text(outcome.whole) if outcome.whole else "")
+        return name, first.body_part or "-", "\n".join(text for text in told if text), ""
     said = f"{verdict.term or 'unknown'} {verdict.confidence:.2f}"
+    if outcome.whole is not None:
+        said += f"\n{tables.whole_text(outcome.whole)}"
     return name, first.body_part or "-", said, tables.spans_text(verdict.spans)
 
 

@@ -10,6 +10,8 @@ from typing import IO, Final
 from rich.table import Table
 
 from db.queries import SeriesRow
+from db.records import Whole
+from model.series_labels import TITLES
 from node.explained import explanation
 from rules.verdict import Span
 
@@ -17,7 +19,7 @@ CSV_COLUMNS: Final = (
     "series_id", "state", "received_at", "patient_id", "study_date", "modality", "study_instance_uid",
     "series_instance_uid", "series_description", "calling_ae_title", "instances", "classified",
     "incoming_body_part", "term", "radiograph_group", "confidence", "disagrees", "rule", "spans", "reason",
-    "failure", "deliveries", "conflicts",
+    "failure", "deliveries", "conflicts", "part", "axis", "contrast",
 )  # fmt: skip
 
 
@@ -37,6 +39,14 @@ def verdict_text(row: SeriesRow) -> str:
     return f"unknown ({row.rule})" if row.spans else (row.reason or "")
 
 
+def whole_text(whole: Whole) -> str:
+    """Say in a few words what a CT series is as a whole."""
+    part = TITLES[whole.part] if whole.part else "unknown part"
+    contrast = f"{whole.contrast} contrast" if whole.contrast else "contrast unknown"
+    looks = f", looks {whole.seen_axis}" if whole.contradicts else ""
+    return f"{part}, {whole.axis}{looks}, {contrast}"
+
+
 def series_table(rows: Iterable[SeriesRow]) -> Table:
     """Lay series out as a table for a terminal."""
     table = Table(title="Series", show_lines=True)
@@ -51,7 +61,7 @@ def series_table(rows: Iterable[SeriesRow]) -> Table:
             f"{row.modality} {row.series_description}\n{row.instances} instances",
             row.state,
             row.incoming_body_part or "-",
-            verdict_text(row),
+            "\n".join([verdict_text(row), *([whole_text(row.whole)] if row.whole else [])]),
             spans_text(row.spans),
             deliveries_text(row),
         )
@@ -92,6 +102,9 @@ def write_csv(rows: Iterable[SeriesRow], file: IO[str]) -> None:
         values: Mapping[str, object] = asdict(row) | {
             "spans": "; ".join(spans_text(row.spans).splitlines()),
             "deliveries": "; ".join(deliveries_text(row).splitlines()),
+            "part": row.whole and row.whole.part,
+            "axis": row.whole and row.whole.axis,
+            "contrast": row.whole and row.whole.contrast,
         }
         writer.writerow([_safe(values[name]) for name in CSV_COLUMNS])
 

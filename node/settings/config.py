@@ -10,6 +10,7 @@ from pydantic import ByteSize, Field, ValidationError, ValidationInfo, field_val
 
 from model.classify import SHIPPED as SHIPPED_WEIGHTS
 from model.runtimes import Runtime, missing
+from model.series_weights import SHIPPED as SHIPPED_SERIES
 from node.settings.commitment import CommitmentSection
 from node.settings.destinations import AnyDestination, Destination
 from node.settings.dicomweb import DicomWeb
@@ -22,6 +23,7 @@ from node.settings.web import Web
 from rules.decide import check as check_rules
 
 SHIPPED: Final = "shipped"
+OFF: Final = "off"
 _VARIABLE: Final = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -66,13 +68,21 @@ class Classify(Section):
     """The worker."""
 
     weights: Weights = Weights()
+    ct_series: str = SHIPPED
     runtime: Runtime = "auto"
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     threads: Annotated[int, Field(ge=0)] = 0
+    decoders: Annotated[int, Field(ge=0, le=64)] | None = None
+    every_mm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     hang_timeout_s: Seconds = 300
     series_timeout_s: Seconds = 3600
     maximum_memory: Annotated[ByteSize, Field(ge=2 * 1024**3)] | None = ByteSize(8 * 1024**3)
     minimum_confidence: Share = 0.5
+
+    @field_validator("ct_series")
+    @classmethod
+    def _resolve(cls, value: str, info: ValidationInfo) -> str:
+        return value if value in (SHIPPED, OFF) else str(resolved(Path(value), info))
 
     @field_validator("runtime")
     @classmethod
@@ -203,6 +213,11 @@ class Config(Section):
                 return destination
         known = ", ".join(destination.name for destination in self.destinations) or "none"
         raise ConfigError(f"there is no destination '{name}'; configured: {known}")
+
+    def series_weights(self) -> Path | None:
+        """Return the path of the weights for CT series as wholes, None where these are not looked at."""
+        named = self.classify.ct_series
+        return None if named == OFF else SHIPPED_SERIES if named == SHIPPED else Path(named)
 
     def weights(self) -> dict[str, Path]:
         """Return the path of each modality's weights."""

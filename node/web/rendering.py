@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from db.accounts import Role
+from model.series_labels import TITLES
 from node.version import VERSION
 from node.web import charts, drawing
 from node.web.access import identity_of
@@ -51,6 +52,7 @@ def environment() -> Environment:
     made.filters["utc"] = utc
     made.filters |= {"person": words.person, "study_day": words.study_day, "size": words.size}
     made.filters |= {"age": words.age, "region_css": drawing.css, "mini_band": drawing.mini_band}
+    made.filters["series_part"] = lambda part: TITLES.get(part, part)
     made.globals["static"] = static
     made.globals["Role"] = Role
     made.globals["share"] = charts.share

@@ -11,7 +11,8 @@ depends_on = None
 
 def upgrade() -> None:
     """Add the table; series decided before are not in it."""
-    text, share = sa.Text(), sa.Double()
+    text = sa.Text()
+    share: sa.Double[float] = sa.Double()
     number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
     op.create_table(
         "series_wholes",

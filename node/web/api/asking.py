@@ -12,8 +12,11 @@ from db.queries import Filters
 from db.states import State
 from model.radiographs import KNOWN_KEYS
 from model.regions import UNKNOWN
+from model.series_labels import AXES, PARTS
 
 MAXIMUM_TEXT: Final = 200
+_PARTS: Final = "|".join(PARTS)
+_AXES: Final = "|".join(AXES)
 _REGIONS: Final = "|".join((*KNOWN_KEYS, UNKNOWN))
 
 Text = Annotated[str, Field(max_length=MAXIMUM_TEXT)]
@@ -62,6 +65,13 @@ class Question(BaseModel):
     corrected: bool | None = Field(None, description="whether a person corrected it")
     review_below: float | None = Field(
         None, ge=0, le=1, description="no term, a remark, or a confidence below this, and no correction"
+    )
+
+    part: str | None = Field(None, pattern=f"^({_PARTS})$", description="what a CT series is as a whole")
+    axis: str | None = Field(None, pattern=f"^({_AXES})$", description="the axis of a CT series")
+    contrast: str | None = Field(None, pattern="^(with|without)$", description="contrast in a CT series")
+    contradicts: bool | None = Field(
+        None, description="a CT series looks of another axis than its header says"
     )
 
     def filters(self) -> Filters:

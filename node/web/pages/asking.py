@@ -11,6 +11,7 @@ from db.queries import Filters
 from db.states import STORED
 from model.radiographs import KNOWN_KEYS
 from model.regions import UNKNOWN
+from model.series_labels import AXES, CONTRASTS, PARTS
 
 LONGEST: Final = 200
 """Characters of a field that are looked at."""
@@ -94,6 +95,9 @@ _READERS: Final[dict[str, Reader]] = {
     "state": _one_of("state", tuple(str(state) for state in STORED)),
     "tag": _tag,
     "source": lambda value: {"source": value},
+    "part": _one_of("part", PARTS),
+    "axis": _one_of("axis", AXES),
+    "contrast": _one_of("contrast", CONTRASTS),
     "date_from": _day("date_from"),
     "date_to": _day("date_to"),
 }

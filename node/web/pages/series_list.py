@@ -12,6 +12,7 @@ from db.pages import Page, page
 from db.queries import Filters, series_rows
 from db.rows import DeliverySummary, delivery_summaries
 from db.tables import Series
+from model.series_labels import AXES, CONTRASTS, TITLES
 from node.web.access import Viewer
 from node.web.context import Context, ContextDep
 from node.web.pages.asking import ORDERS, REGIONS, STATES, TAGS, Asked, question
@@ -19,6 +20,11 @@ from node.web.rendering import render
 
 router = APIRouter()
 
+CHOICES: Final = {
+    "regions": REGIONS, "states": STATES, "tags": TAGS, "orders": ORDERS,
+    "parts": TITLES, "axes": AXES, "contrasts": CONTRASTS,
+}  # fmt: skip
+"""What the lists of the filters hold."""
 LINES: Final = 50
 IN_A_STUDY: Final = 500
 """Series of a study that are listed; more than that no scanner makes."""
@@ -73,7 +79,7 @@ def _show(
     return render(
         request, template,
         listed=listed, asked=asked, mistakes=mistakes, here=path, now=context.clock(),
-        choices={"regions": REGIONS, "states": STATES, "tags": TAGS, "orders": ORDERS}, **values,
+        choices=CHOICES, **values,
     )  # fmt: skip
 
 
