@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import psutil
@@ -20,9 +21,11 @@ from numpy.typing import NDArray
 from node import log
 from node.settings.config import Log
 from tests.bench.dicom import forward, receive, rewrite
+from tests.bench.linear import growth
 from tests.bench.lists import split
 from tests.bench.measure import Table
 from tests.bench.networks import end_to_end, inference
+from tests.bench.plots import receive_plot
 from tests.builders import Recipe, blob, write
 from tests.harness import command
 
@@ -40,6 +43,8 @@ cores were shared); CPU milliseconds and ratios are the firmer figures. All file
 - Images: {images} synthetic CT instances, 512 x 512, 16 bits, explicit VR little endian, 0.53 MB each.
 - Machine: {machine}; {cores} cores, {memory:.0f} GiB; {system}.
 - Versions: {versions}.
+
+![images received a second against associations](tests/bench/plots/receive.svg)
 
 """
 
@@ -70,24 +75,36 @@ def main() -> None:
     plan.out.write_text("\n".join(filter(None, (head + measured, lists))), encoding="utf-8")
 
 
-def _measure(folder: Path, images: int, rounds: int, only: str) -> list[Table]:
+class Section(Protocol):
+    """What a section of the document is made of."""
+
+    def markdown(self) -> str:
+        """Write it."""
+
+
+def _measure(folder: Path, images: int, rounds: int, only: str) -> list[Section]:
     recipe = Recipe(n=images, rows=512, columns=512, step_mm=1, seed="bench", body_part=None, pixels=_ellipse)
     files = write(folder / "source", recipe)
-    sections: dict[str, Callable[[], Table]] = {
+    sections: dict[str, Callable[[], Section]] = {
         "receive 1": lambda: receive(folder, files, rounds, 1),
         "receive 4": lambda: receive(folder, files, rounds, 4),
         "receive 8": lambda: receive(folder, files, rounds, 8),
         "forward": lambda: forward(folder, files, recipe, rounds),
         "rewrite": lambda: rewrite(folder, files[:100], rounds),
         "end to end": lambda: end_to_end(folder, recipe, min(3, rounds)),
+        "linear": lambda: growth(folder),
         "classify": lambda: inference(files, min(3, rounds)),
     }
-    tables = []
+    made: dict[str, Section] = {}
     for name, section in sections.items():
         if only in name:
-            tables.append(section())
-            print(tables[-1].markdown(), flush=True)
-    return tables
+            made[name] = section()
+            print(made[name].markdown(), flush=True)
+    received = {int(name.split()[1]): made[name] for name in made if name.startswith("receive")}
+    tables = {number: each for number, each in received.items() if isinstance(each, Table)}
+    if tables:
+        receive_plot(tables)
+    return list(made.values())
 
 
 def _ellipse(_index: int, rows: int, columns: int) -> NDArray[np.generic]:

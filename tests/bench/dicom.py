@@ -5,7 +5,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
@@ -21,7 +21,6 @@ from node.clock import utc_now
 from node.delivery.forward import Forwarder
 from node.delivery.outgoing import Outgoing
 from node.delivery.scu import Peer, connect
-from node.delivery.transport import PeerError
 from node.relabelling.coercion import WRITE
 from node.relabelling.relabel import Modifier
 from node.settings.destinations import DicomDestination
@@ -35,8 +34,6 @@ from tests.orthanc import Orthanc
 from tests.relabelled import write_copy
 
 PDU = ("-pdu", "131072")
-LOST_S = 5.0
-"""pynetdicom now and then loses an answer; the node waits so long, and sends again."""
 _SYNCING = "storescp that syncs"
 CONTEXT = (uid.CTImageStorage, uid.ExplicitVRLittleEndian)
 
@@ -115,15 +112,12 @@ def _feed(port: int, pid: int, files: Sequence[Path], associations: int) -> Samp
 def forward(folder: Path, files: Sequence[Path], recipe: Recipe, rounds: int) -> Table:
     """storescu, the node's SCU alone, and its forwarder with database and relabelled copies."""
     archive = Archive(folder / "forwarded", free_port()).start("+xa", "+B", *PDU)
-    peer = Peer("ARCHIVE", "127.0.0.1", archive.port, "BODYTAG", LOST_S)
+    peer = Peer("ARCHIVE", "127.0.0.1", archive.port, "BODYTAG", 10)
 
     def scu() -> None:
-        left = list(files)
-        while left:  # once, unless an answer is lost
-            with suppress(PeerError), connect(peer, [CONTEXT]) as sender:
-                while left:
-                    assert sender.store(Outgoing(left[-1])).status == 0
-                    left.pop()
+        with connect(peer, [CONTEXT]) as sender:
+            for path in files:
+                assert sender.store(Outgoing(path)).status == 0
 
     def dcmtk() -> None:
         done = storescu(archive.port, files, "-R", *PDU)
@@ -131,8 +125,7 @@ def forward(folder: Path, files: Sequence[Path], recipe: Recipe, rounds: int) ->
 
     what = (
         "To one storescp (+B, PDU 128 KiB). The start of storescu's process counts, Python's does not. The "
-        "forwarder writes each copy, sends it and records the delivery, a transaction each. An answer that "
-        f"is lost costs {LOST_S:g} s."
+        "forwarder makes each copy, sends it, and records the deliveries in groups."
     )
     with ExitStack() as stack:
         stack.callback(archive.stop)
@@ -152,7 +145,7 @@ def _forwarder(folder: Path, archive: Archive, recipe: Recipe) -> Iterator[Run]:
     evidence = Evidence(("chest", "head"), certain, np.arange(recipe.n, dtype=np.float64))
     outcome = Outcome(decide(evidence, (), 0.5), (), None, "d" * 64, "0")
     route = Route("archive", WRITE)
-    destination = DicomDestination.model_validate(archive.destination(timeout_s=LOST_S))
+    destination = DicomDestination.model_validate(archive.destination())
     modifier = Modifier("BODYTAG", 1 << 30)
     with opened(folder, _migrated(folder)) as bench:
         row = bench.decided(recipe, outcome, (route,))

@@ -87,6 +87,12 @@ class Watch:
         return Sample(time.perf_counter() - self._start, self._used() - self._cpu_s)
 
 
+def processor_times(root: psutil.Process) -> dict[int, float]:
+    """Return the CPU seconds of a process and each of its children so far."""
+    times = {each.pid: each.cpu_times() for each in (root, *root.children(recursive=True))}
+    return {number: float(used.user + used.system) for number, used in times.items()}
+
+
 def own(work: Callable[[], object]) -> Run:
     """Make a run of work that this process does itself."""
 
