@@ -1,6 +1,7 @@
 """Series over several receivers: what comes is registered at once, and stable when nothing came anywhere."""
 
 import time
+import uuid
 from collections.abc import Callable, Collection, Sequence
 
 import structlog
@@ -87,10 +88,11 @@ class SharedTracker(Tracker):
 
     def _register(self, key: SeriesKey, instances: tuple[InstanceFacts, ...], transfer: str) -> None:
         series = facts.of_series(self._spool, key, instances[0].path)
+        name = transfer or uuid.uuid4().hex[:12]  # what is found in the spool has lost its transfer
         began = time.time_ns()
         with self._database.session() as session:
             priority = urgency(self._config, site.facts_of(series), series.study_date, instant(session))
-            result = register_part(session, series, instances, self._routes(series), transfer, priority)
+            result = register_part(session, series, instances, self._routes(series), name, priority)
             found = journey(session, result.series_id)
         with stage("register", found.correlation_id, began, instances=len(result.added)):
             log.info(

@@ -36,6 +36,9 @@ def serve(address: Path, *modules: str) -> None:
         while True:
             asked, _ = server.accept()
             message, handles, _, _ = socket.recv_fds(asked, _MESSAGE_BYTES, 1)
+            if not message:
+                asked.close()
+                continue
             child = os.fork()
             if not child:
                 server.close()
@@ -43,7 +46,8 @@ def serve(address: Path, *modules: str) -> None:
                 _live(address, pickle.loads(message), handles)  # noqa: S301 - from the tests themselves
             for handle in handles:
                 os.close(handle)
-            asked.sendall(str(child).encode())
+            with suppress(OSError):  # whoever asked was killed meanwhile
+                asked.sendall(str(child).encode())
             asked.close()
 
 

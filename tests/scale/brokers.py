@@ -30,12 +30,20 @@ class BrokerServer:
 
     def start(self) -> None:
         """Start it and wait until it takes a connection."""
+        self.begin()
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until it takes a connection."""
+        wait_until(self._answers, f"the broker answers: {self.folder}")
+
+    def begin(self) -> None:
+        """Start it."""
         environment = {**os.environ, **self.environment()}
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 self.arguments(), stdout=log, stderr=log, env=environment, start_new_session=True
             )
-        wait_until(self._answers, f"the broker answers: {self.folder}")
 
     def kill(self) -> None:
         """Kill it and all that belongs to it, as a crash would."""
@@ -140,10 +148,10 @@ class Redis(BrokerServer):
 
 @contextmanager
 def broker(kind: str, folder: Path) -> Iterator[BrokerServer]:
-    """Run a broker, `rabbitmq` or `redis`, until the block ends; its folder goes with it."""
+    """Begin a broker, `rabbitmq` or `redis`, that ends with the block, as does its folder."""
     made: BrokerServer = RabbitMq(folder) if kind == "rabbitmq" else Redis(folder)
     try:
-        made.start()
+        made.begin()
         yield made
     finally:
         made.close()

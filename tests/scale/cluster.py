@@ -147,17 +147,19 @@ class Cluster:
             self._zygote.wait(DEADLINE_S)
         self.archive.stop()
 
+    def begin(self) -> None:
+        """Start the process that all others are forked from."""
+        arguments = [sys.executable, "-W", "error", "-m", "tests.chaos.zygote", str(self.folder / "zygote")]
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+        with self.log.open("ab") as log:
+            self._zygote = subprocess.Popen(
+                [*arguments, "node.scaling.process"], stdout=log, stderr=log, env=environment
+            )
+
     def _address(self) -> Path:
-        """Return where the process listens that all others are forked from; start it where there is none."""
+        """Return where that process listens."""
         address = self.folder / "zygote"
-        if self._zygote is None:
-            arguments = [sys.executable, "-W", "error", "-m", "tests.chaos.zygote", str(address)]
-            environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-            with self.log.open("ab") as log:
-                self._zygote = subprocess.Popen(
-                    [*arguments, "node.scaling.process"], stdout=log, stderr=log, env=environment
-                )
-            wait_until(address.exists, "the zygote listens")
+        wait_until(address.exists, "the zygote listens")
         return address
 
 
@@ -169,16 +171,18 @@ def cluster(kind: str = "rabbitmq", **sections: Any) -> Iterator[Cluster]:
         servers = Path(tempfile.mkdtemp(prefix="bodytag-scale-"))
         stack.callback(shutil.rmtree, servers, ignore_errors=True)
         (servers / "postgres").mkdir()
-        servers.chmod(0o755)
+        servers.chmod(0o755)  # PostgreSQL runs as a user of its own
+        tasks = stack.enter_context(broker(kind, servers / kind))
         database = Server(servers / "postgres")
         stack.callback(database.stop)
-        database.start()
-        migrate(database.url)
-        tasks = stack.enter_context(broker(kind, servers / kind))
         name = stack.enter_context(
             tempfile.TemporaryDirectory(prefix="bodytag-scale-", dir=parent, ignore_cleanup_errors=True)
         )
         made = Cluster(Path(name), database, tasks, **sections)
         stack.callback(made.close)
+        made.begin()
+        database.start()
+        migrate(database.url)
         made.archive.start()
+        tasks.wait()
         yield made
