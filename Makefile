@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 600
 DATA   ?= ../shared/data
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev peers demo test lint format chaos fuzz audit bench bench-web screenshots train evaluate clean
+.PHONY: help install dev peers demo test lint format chaos chaos-scale fuzz audit bench bench-web bench-scale screenshots train evaluate clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -49,6 +49,9 @@ format: $(VENV)/dev ## format the code
 chaos: $(VENV)/dev peers ## break a running node for at most 15 minutes and write RELIABILITY.md (as root: full disk)
 	$(BIN)/python -m tests.chaos --out RELIABILITY.md
 
+chaos-scale: $(VENV)/dev peers ## kill the processes and servers of several machines, into RELIABILITY.md
+	$(BIN)/python -m tests.scale --out RELIABILITY.md
+
 fuzz: $(VENV)/dev ## fuzz the parsers, then a running node for ten minutes (FUZZ_SECONDS=600)
 	BODYTAG_FUZZ_EXAMPLES=20000 $(BIN)/python -m pytest --timeout 3600 tests/fuzz/test_parsers.py
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
@@ -61,6 +64,9 @@ bench: $(VENV)/dev peers ## measure against dcmtk and write BENCHMARKS.md
 
 bench-web: $(VENV)/dev peers ## time lists and filters over a million series, into BENCHMARKS.md
 	$(BIN)/python -m tests.bench.lists
+
+bench-scale: $(VENV)/dev peers ## measure several machines, and plan capacity, into BENCHMARKS.md
+	$(BIN)/python -m tests.scale.bench --out BENCHMARKS.md
 
 screenshots: $(VENV)/dev peers ## take the pictures of the page for the README, from real series of ../shared/data/dicom
 	$(BIN)/python -m tests.web.screenshots

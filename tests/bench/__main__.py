@@ -27,7 +27,9 @@ from tests.bench.measure import Table
 from tests.bench.networks import end_to_end, inference
 from tests.bench.plots import receive_plot
 from tests.builders import Recipe, blob, write
+from tests.chaos.__main__ import SEVERAL
 from tests.harness import command
+from tests.scale.section import kept
 
 HEAD = """\
 # Benchmarks
@@ -72,7 +74,8 @@ def main() -> None:
     head = _head(filesystem, minutes, plan.images)
     _, lists = split(plan.out.read_text(encoding="utf-8") if plan.out.exists() else "")
     measured = "\n".join(table.markdown() for table in tables)
-    plan.out.write_text("\n".join(filter(None, (head + measured, lists))), encoding="utf-8")
+    several = kept(plan.out, SEVERAL)
+    plan.out.write_text("\n".join(filter(None, (head + measured, lists, several))), encoding="utf-8")
 
 
 class Section(Protocol):

@@ -18,6 +18,7 @@ import typer
 from tests.chaos import databases, disks, kills, peers, times, workers
 from tests.chaos.plan import AT_THE_END, Fault, Plan
 from tests.chaos.report import Ended, lines, text
+from tests.scale.section import kept
 
 FAULTS: Final[dict[str, Fault]] = {
     "kill -9 at random times": kills.at_random,
@@ -39,6 +40,9 @@ FAULTS: Final[dict[str, Fault]] = {
 }
 """All faults; the first two take longest."""
 
+SEVERAL: Final = "## Several machines"
+"""The section that tests/scale writes."""
+
 
 def main(
     minutes: Annotated[float, typer.Option(help="the whole run takes no longer")] = 15,
@@ -59,7 +63,7 @@ def main(
     table = text(ended, plan, lines(out) if only else {})
     print(table, flush=True)
     if out is not None:
-        out.write_text(table, encoding="utf-8")
+        out.write_text(table + kept(out, SEVERAL), encoding="utf-8")
     end(0 if all(each.good for each in ended) else 1)
 
 

@@ -124,6 +124,19 @@ def _spoil(how: str) -> None:
     bytearray(4 << 30)
 
 
+def slow_worker(seconds: float) -> None:
+    """Have the worker wait before each series, as it would for a network on a GPU: without a processor."""
+    worker = import_module("node.worker")
+    classify_series = worker.classify_series
+
+    @wraps(classify_series)
+    def slow(*arguments: Any, **options: Any) -> Any:
+        _FOREVER.wait(seconds)
+        return classify_series(*arguments, **options)
+
+    replace(worker, "classify_series", slow)
+
+
 def jump(file: Path) -> None:
     """Let the node's wall clock be wrong by as many seconds as the file says, from call to call."""
 
@@ -140,6 +153,8 @@ def prepare(faults: dict[str, Any]) -> None:
         jump(Path(faults["clock"]))
     if "die" in faults:
         die_at(faults["die"], int(faults.get("nth", 1)), Path(faults["marker"]))
+    if "slow" in faults:
+        slow_worker(float(faults["slow"]))
     if "worker" in faults:
         spoil_worker(faults["worker"], faults["marked"])
 

@@ -47,6 +47,7 @@ class Cluster:
             "spool": {"folder": "spool", "minimum_free": "1MiB"},
             "series": {"stable_age_s": 1},
             "web": {"enabled": False},
+            "classify": {"decoders": 0},
             "database": {"url": database.url, "migrate_on_start": False},
             "dispatch": "celery",
             "destinations": [self.archive.destination()],
@@ -55,6 +56,12 @@ class Cluster:
         self.settings |= sections
         fast = {"broker": tasks.url, "lease_s": 4, "sweep_s": 1, "register_s": 0.2, "prior_after_days": None}
         self.settings["scaling"] = fast | sections.get("scaling", {})
+
+    @property
+    def origin(self) -> int:
+        """The number of the process that all others are forked from."""
+        assert self._zygote is not None
+        return self._zygote.pid
 
     @property
     def log(self) -> Path:
