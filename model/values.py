@@ -102,7 +102,7 @@ def padding(scale: Scale, stored: NDArray[np.generic]) -> NDArray[np.bool_]:
     low, high = sorted((first, limit))
     if low == high:
         return np.asarray(stored == low)
-    return np.greater_equal(stored, low) & np.less_equal(stored, high)
+    return np.asarray(np.greater_equal(stored, low) & np.less_equal(stored, high))
 
 
 def _as_stored(number: int, dtype: np.dtype[np.generic]) -> int:

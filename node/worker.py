@@ -2,9 +2,8 @@
 
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import reduce
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
@@ -23,14 +22,16 @@ from model.gate import reason
 from model.geometry import centre_z_mm, normal, order, places_mm, plane
 from model.prediction import Prediction
 from model.radiographs import MODALITIES, model_of
-from model.read import Image, ImageHeader, NotDicomError, UndecodableError, read_pixels
-from model.standing import reach_mm, stood
+from model.read import ImageHeader, NotDicomError
+from model.standing import reach_mm
 from node import correcting, films, site, version
 from node import log as logs
+from node.ahead import Decoders, default_processes
 from node.clock import utc_now
 from node.confine import confine
 from node.frames import by_instance
 from node.glance import Artist, Look, ignore
+from node.looking import Looking
 from node.relabelling import reporting
 from node.relabelling.coercion import KEEP, Incoming, Term, action_for, remarks
 from node.relabelling.relabel import read_incoming
@@ -60,6 +61,7 @@ def main(connection: Connection, config: Config) -> None:
     logs.configure(config.log)
     limit = config.classify.maximum_memory
     confine(None if limit is None else int(limit))
+    decoders = decoders_of(config)
     database = open_migrated(config.database.url)
     spool = Spool(config.spool.folder, int(config.spool.minimum_free))
     classifier = Classifier.load(
@@ -75,7 +77,7 @@ def main(connection: Connection, config: Config) -> None:
         except (EOFError, OSError):
             return
         try:
-            classify_series(series_id, config, database, spool, classifier, _pulse(connection))
+            classify_series(series_id, config, database, spool, classifier, _pulse(connection), decoders)
             connection.send("")
         except BrokenPipeError:
             return  # the node is gone; the next one does this series again
@@ -84,12 +86,26 @@ def main(connection: Connection, config: Config) -> None:
             connection.send(f"{type(error).__name__}: {error}")
 
 
+def decoders_of(config: Config) -> Decoders:
+    """Return the processes that decode for one worker; they are started when they are needed."""
+    wanted, limit = config.classify.decoders, config.classify.maximum_memory
+    processes = default_processes(config.classify.workers) if wanted is None else wanted
+    return Decoders(processes, None if limit is None else int(limit))
+
+
 def classify_series(
-    series_id: int, config: Config, database: Database, spool: Spool, classifier: Classifier, alive: Alive
+    series_id: int,
+    config: Config,
+    database: Database,
+    spool: Spool,
+    classifier: Classifier,
+    alive: Alive,
+    decoders: Decoders | None = None,
 ) -> bool:
     """Classify a stable series and record the outcome; False if somebody else did it before.
 
     May be run any number of times, here or on another machine that sees the same spool and database.
+    `decoders` decode ahead of the network; without them this process does.
     """
     with database.reading() as session:
         stored, known = paths(session, series_id), site.facts_of(facts(session, series_id))
@@ -99,7 +115,8 @@ def classify_series(
     if rule is None:
         with database.reading() as session:
             said = votes(session, spool, config, series_id, headers)
-        outcome = classify(headers, config, classifier, alive, said, artist.look if artist else ignore)
+        look = artist.look if artist else ignore
+        outcome = classify(headers, config, classifier, alive, said, look, decoders)
     else:
         outcome = site.skipped(rule, headers)
     rule = rule or site.deciding(config, known, outcome.verdict)
@@ -151,6 +168,7 @@ def classify(
     alive: Alive,
     said: tuple[Vote, ...] = (),
     look: Look = ignore,
+    decoders: Decoders | None = None,
 ) -> Outcome:
     """Say what the images of one series show; `alive` is called as the work goes on.
 
@@ -158,22 +176,25 @@ def classify(
     """
     results: Results = []
     candidates = _candidates(headers, classifier, results)
-    kept: list[ImageHeader] = []
+    looking = Looking(classifier, alive, look, decoders, config.classify.every_mm)
+    kept = looking.kept
     verdict: Verdict | None = None
     digest: str | None = None
     modality = candidates[0].modality if candidates else ""
     if modality in MODALITIES:
-        prediction = classifier.predict(modality, _decoded(candidates, kept, results, alive, look))
+        prediction = looking.films(modality, candidates)
         digest = prediction.weights_digest
+        results += _undecodable(looking)
         if kept:
             verdict = films.verdict(prediction, config)
             results += films.results(kept, verdict)
     elif candidates:
         positions = places_mm(candidates)
         places = {_slot(header): position for header, position in zip(candidates, positions, strict=True)}
-        ordered = [candidates[index] for index in order(positions)]
-        prediction = _predicted(classifier, ordered, lambda some: _decoded(some, kept, results, alive, look))
+        sequence = order(positions)
+        prediction = looking.stack([candidates[index] for index in sequence], positions[sequence])
         digest = prediction.weights_digest
+        results += _undecodable(looking)
     if kept and verdict is None:
         # The positions before decoding: without the images left out the common normal would be another.
         along = np.array([places[_slot(header)] for header in kept])
@@ -184,17 +205,8 @@ def classify(
     return Outcome(verdict, images, None if verdict else _why_none(images), digest, version.VERSION)
 
 
-def _predicted(
-    classifier: Classifier,
-    ordered: Sequence[ImageHeader],
-    decoded: Callable[[Sequence[ImageHeader]], Iterator[Image]],
-) -> Prediction:
-    """Show the images to the network of each: that of the first, then another one, each in their order."""
-    groups: dict[str, list[ImageHeader]] = {}
-    for header in ordered:
-        groups.setdefault(classifier.network_for(header) or "", []).append(header)
-    found = [classifier.predict(name, decoded(group)) for name, group in groups.items()]
-    return reduce(Prediction.beside, found)
+def _undecodable(looking: Looking) -> Results:
+    return [(header, _passed_on(header, why)) for header, why in looking.undecodable]
 
 
 def _candidates(
@@ -229,26 +241,6 @@ def _evidence(
         maximum_energy=prediction.maximum_energy,
         votes=said,
     )
-
-
-def _decoded(
-    headers: Iterable[ImageHeader],
-    kept: list[ImageHeader],
-    results: Results,
-    alive: Alive,
-    look: Look,
-) -> Iterator[Image]:
-    """Decode one image after the other; those that cannot be are noted and left out."""
-    for header in headers:
-        alive()
-        try:
-            image = read_pixels(header)
-        except UndecodableError as error:
-            results.append((header, _passed_on(header, str(error))))
-            continue
-        kept.append(header)
-        look(header, image)
-        yield stood(image, header)
 
 
 def _classified(

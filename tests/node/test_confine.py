@@ -39,7 +39,7 @@ def test_no_core_is_dumped_and_the_process_is_the_first_to_go() -> None:
 
 
 def test_the_receiver_decodes_nothing() -> None:
-    """The node's process loads no TensorFlow; only worker, its pictures and the transcoder ask for pixels."""
+    """The node's process loads no TensorFlow; only the worker's parts and the transcoder ask for pixels."""
     code = "import node.service, sys; print('\\n'.join(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
     loaded = {name.split(".")[0] for name in done.stdout.split()}
@@ -48,7 +48,7 @@ def test_the_receiver_decodes_nothing() -> None:
     asking = {
         path.name for path in NODE.rglob("*.py") if re.search("pixel_array|read_pixels", path.read_text())
     }
-    assert asking == {"glance.py", "transcode.py", "worker.py"}
+    assert asking == {"ahead.py", "glance.py", "looking.py", "transcode.py", "wholes.py"}
 
 
 @pytest.mark.parametrize("overrides", [{"Rows": 65535, "Columns": 65535}, {"NumberOfFrames": 2_000_000_000}])
