@@ -4,7 +4,7 @@ The receiver imports this module without ever loading TensorFlow; the inference 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -137,7 +137,8 @@ class Classifier:
         outputs = len(network.weights.definition.outputs)
         logits = [network.compiled.infer(batch) for batch in _batches(iter(inputs), network.batch)]
         table = np.concatenate(logits) if logits else np.zeros((0, outputs), np.float32)
-        return predicted(table, network.weights)
+        runtime = network.compiled.runtime if logits else ""
+        return replace(predicted(table, network.weights), runtime=runtime)
 
     def _network(self, modality: str) -> _Loaded:
         name = model_of(modality)

@@ -14,6 +14,7 @@ class Prediction:
     (n,) is -log(sum(exp(logits))) at temperature 1 (Liu et al. 2020), the higher the more foreign an
     image looks; `maximum_energy` is what the weights' card still counts as known. None: not known. A second
     head, as that of radiographs, gives `part_probabilities` float32 (n, p) of `parts`; without one p is 0.
+    `runtime` is what ran the network, with its version.
     """
 
     classes: tuple[str, ...]
@@ -23,6 +24,7 @@ class Prediction:
     maximum_energy: float | None = None
     parts: tuple[str, ...] = ()
     part_probabilities: NDArray[np.float32] | None = None
+    runtime: str = ""
 
     def beside(self, other: "Prediction") -> "Prediction":
         """Return what two networks say of their images, this one's first; energies count from the thresholds.
@@ -38,6 +40,7 @@ class Prediction:
             max(both, key=lambda each: len(each.probabilities)).weights_digest,
             np.concatenate([each.excess for each in both]),
             0.0,
+            runtime=", ".join(sorted({each.runtime for each in both})),
         )
 
     @property

@@ -180,10 +180,11 @@ def classify(
     kept = looking.kept
     verdict: Verdict | None = None
     digest: str | None = None
+    runtime = ""
     modality = candidates[0].modality if candidates else ""
     if modality in MODALITIES:
         prediction = looking.films(modality, candidates)
-        digest = prediction.weights_digest
+        digest, runtime = prediction.weights_digest, prediction.runtime
         results += _undecodable(looking)
         if kept:
             verdict = films.verdict(prediction, config)
@@ -193,7 +194,7 @@ def classify(
         places = {_slot(header): position for header, position in zip(candidates, positions, strict=True)}
         sequence = order(positions)
         prediction = looking.stack([candidates[index] for index in sequence], positions[sequence])
-        digest = prediction.weights_digest
+        digest, runtime = prediction.weights_digest, prediction.runtime
         results += _undecodable(looking)
     if kept and verdict is None:
         # The positions before decoding: without the images left out the common normal would be another.
@@ -202,7 +203,8 @@ def classify(
         verdict = decide(evidence, config.rules, config.classify.minimum_confidence)
         results += _classified(kept, along, verdict)
     images = by_instance(results)
-    return Outcome(verdict, images, None if verdict else _why_none(images), digest, version.VERSION)
+    software = " ".join(filter(None, (version.VERSION, runtime)))
+    return Outcome(verdict, images, None if verdict else _why_none(images), digest, software)
 
 
 def _undecodable(looking: Looking) -> Results:

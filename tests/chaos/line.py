@@ -36,6 +36,7 @@ class Line:
         self.archive = Archive(folder / "archive")
         self.ledger = Ledger()
         destinations = sections.pop("destinations", None) or [self.archive.destination()]
+        sections["classify"] = {"decoders": 0} | sections.get("classify", {})  # the stand-in sees images
         made = make_node(folder / "node", *destinations, **sections)
         self.node: RunningNode = QuickNode(made.folder, made.settings) if quick else made
         self.node.module = "tests.chaos.victim"

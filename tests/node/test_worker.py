@@ -9,6 +9,7 @@ from pydicom.uid import JPEG2000Lossless
 from db.records import Outcome
 from model.classify import SHIPPED, Classifier
 from model.frames import read_headers
+from node import version
 from node.settings.config import Config
 from node.worker import classify
 from tests.builders import SAGITTAL, Recipe, real_series, write
@@ -41,6 +42,7 @@ def test_images_come_back_in_order_along_the_body(classifier: Classifier, tmp_pa
     assert positions == [-100.0, -95.0, -90.0, -85.0, -80.0, -75.0, -70.0]
     assert {image.sop_instance_uid for image in found.images} == {path.stem for path in paths}
     assert found.weights_digest == classifier.digest("CT")
+    assert found.software_version == f"{version.VERSION} {classifier.runtime('CT')}"
 
 
 def test_undecodable_images_are_left_out_of_a_tilted_stack(classifier: Classifier, tmp_path: Path) -> None:
