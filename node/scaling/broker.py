@@ -5,6 +5,7 @@ comes twice finds its work claimed or done. So nothing here is retried and nobod
 """
 
 import ssl
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
@@ -148,6 +149,8 @@ class Consumer:
     def run(self) -> None:
         """Take tasks until `stop`; what is under way then ends first."""
         celery_state.should_stop = None
+        # What it announces for its next version when a connection is lost is told here already.
+        warnings.filterwarnings("ignore", category=PendingDeprecationWarning, module="celery")
         self._worker.start()
 
     def stop(self) -> None:

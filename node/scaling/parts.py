@@ -36,7 +36,12 @@ _STOP_TIMEOUT_S: Final = 30.0
 class Parts:
     """The parts, and the threads that run in all roles; each role adds its own."""
 
-    def __init__(self, config: Config, database: Database, spool: Spool, lease: Lease) -> None:
+    def __init__(
+        self, config: Config, database: Database, spool: Spool, lease: Lease, ended: threading.Event
+    ) -> None:
+        """`ended` is set when a thread ends that should not: then the process is of no use any more."""
+        self._ended = ended
+        self.failed = False
         self.config = config
         self.database = database
         self.spool = spool
@@ -59,7 +64,17 @@ class Parts:
 
     def run(self, name: str, loop: Callable[[threading.Event], None]) -> None:
         """Run a loop in a thread until the process stops."""
-        thread = threading.Thread(target=loop, args=(self.stop,), name=name, daemon=True)
+
+        def watched() -> None:
+            try:
+                loop(self.stop)
+            finally:
+                if not self.stop.is_set():
+                    log.error("a part of the process ended", part=name)
+                    self.failed = True
+                    self._ended.set()
+
+        thread = threading.Thread(target=watched, name=name, daemon=True)
         thread.start()
         self._threads.append(thread)
 

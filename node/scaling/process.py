@@ -47,7 +47,7 @@ def serve_role(config: Config, role: str, ended: threading.Event) -> None:
         stack.callback(database.close)
         for remark in remarks(config):
             log.warning(remark)
-        parts = Parts(config, database, spool, Lease(database, name, role, config.scaling.lease_s))
+        parts = Parts(config, database, spool, Lease(database, name, role, config.scaling.lease_s), ended)
         running = ROLES[role](parts)
         status = _status(config, running.ready)
         stack.callback(status.stop if status else lambda: None)
@@ -60,7 +60,9 @@ def serve_role(config: Config, role: str, ended: threading.Event) -> None:
         running.stop()
         parts.end()
         spool.clear_unfinished()
-        trail.note(APPLICATION_STOP, succeeded=True, ae_title=config.receive.ae_title)
+        trail.note(APPLICATION_STOP, succeeded=not parts.failed, ae_title=config.receive.ae_title)
+        if parts.failed:
+            raise OSError("a part of the process ended, see the log; it is to be started again")
 
 
 def _status(config: Config, ready: threading.Event) -> Status | None:
