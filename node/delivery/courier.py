@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import structlog
@@ -17,7 +18,7 @@ from node import metrics, status
 from node.auditing.ledger import Ledger
 from node.clock import utc_now
 from node.delivery.backoff import pause_s
-from node.delivery.outgoing import Outgoing
+from node.delivery.outgoing import Ahead, Outgoing
 from node.delivery.rate import Rate
 from node.delivery.readback import read_back
 from node.delivery.scu import MAXIMUM_CONTEXTS
@@ -125,18 +126,19 @@ class Courier:
     def _send(
         self,
         sender: Sender,
-        work: Iterable[DeliveryWork],
+        work: Sequence[DeliveryWork],
         unread: Unread,
         tally: Tally,
         stop: threading.Event,
     ) -> Ending:
         """Send one after the other; what is to be read back before it counts is put into `unread`."""
         answered = 0
+        ahead = Ahead(work, self._made)
         for each in work:
             if self._paused() or self._stopped_in_turn(each, stop):
                 break
             try:
-                answer, named = self._store(sender, each)
+                answer, named = self._store(sender, each, ahead)
             except PeerError as error:
                 self._postpone(each, None, str(error))
                 return Ending(answered, True, error.pause_s, str(error))
@@ -161,23 +163,29 @@ class Courier:
         source = self._spool.path(work.path)
         return stop.wait(self._rate.take(source.stat().st_size if source.exists() else 0))
 
-    def _store(self, sender: Sender, work: DeliveryWork) -> tuple[Answer, Identity | None]:
-        """Send one instance; return the answer, and what it calls itself where it is to be read back."""
+    def _made(self, work: DeliveryWork) -> Outgoing:
+        """Make an instance ready; raises OSError."""
         source = self._spool.path(work.path)
-        copy = self._outgoing / f"{work.delivery_id}.dcm"
         source.stat()  # a file that is gone is the spool's fault, not the peer's
+        place = self._outgoing / f"{work.delivery_id}.dcm"
+        return Outgoing(source, relabelled(work, source, self._modifier), place)
+
+    def _store(self, sender: Sender, work: DeliveryWork, ahead: Ahead) -> tuple[Answer, Identity | None]:
+        """Send one instance; return the answer, and what it calls itself where it is to be read back."""
         began = time.monotonic()
-        with Outgoing(source, relabelled(work, source, self._modifier), copy) as what:
+        with ahead.take(work) as what:
             named = identity(what.file()) if self._destination.verify else None
-            answer = self._offer(sender, work, what)
+            answer = self._offer(sender, work, what, partial(ahead.make_next, work))
         metrics.DELIVERY_SECONDS.labels(self._destination.name).observe(time.monotonic() - began)
         return answer, named
 
-    def _offer(self, sender: Sender, work: DeliveryWork, what: Outgoing) -> Answer:
+    def _offer(
+        self, sender: Sender, work: DeliveryWork, what: Outgoing, meanwhile: Callable[[], None]
+    ) -> Answer:
         """Send an instance as it is encoded or, where the peer takes only that, without compression."""
         if sender.accepts(_context(work)):
             try:
-                return sender.store(what)
+                return sender.store(what, meanwhile)
             except SyntaxRefusedError:
                 if not self._transcodes:
                     raise

@@ -2,14 +2,14 @@
 
 import os
 import uuid
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
 from node.delivery.outgoing import Outgoing
-from node.delivery.transport import Answer, Context, Identity, PeerError, RefusedError, identity
+from node.delivery.transport import Answer, Context, Identity, PeerError, RefusedError, identity, idle
 from node.status import SUCCESS
 from node.storage.spool import UID_PATTERN
 
@@ -40,7 +40,7 @@ class FolderOut:
         del context
         return True
 
-    def store(self, what: Outgoing) -> Answer:
+    def store(self, what: Outgoing, meanwhile: Callable[[], None] = idle) -> Answer:  # noqa: ARG002
         """Copy one file so that it survives a power cut; the same file again is left as it is."""
         path = what.file()
         place = self._place(identity(path))

@@ -1,8 +1,10 @@
 """What goes out: a Part 10 file, or the relabelled copy of one that is written to disk only if need be."""
 
 import mmap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -10,6 +12,7 @@ from typing import Self
 from pydicom.errors import InvalidDicomError
 from pynetdicom.dsutils import split_dataset
 
+from db.records import DeliveryWork
 from node.delivery.transport import RefusedError
 from node.relabelling import tags
 from node.relabelling.anatomy import text
@@ -67,6 +70,28 @@ class Outgoing:
             return _mapped(self._source)
         except (EncodedError, InvalidDicomError, ValueError, KeyError, AttributeError) as error:
             raise RefusedError(f"it cannot be read: {error}") from error
+
+
+class Ahead:
+    """Makes the next instance ready while the peer still takes the one before."""
+
+    def __init__(self, work: Sequence[DeliveryWork], make: Callable[[DeliveryWork], Outgoing]) -> None:
+        """`make` may raise OSError."""
+        self._following = {one.delivery_id: other for one, other in pairwise(work)}
+        self._make = make
+        self._ready: tuple[DeliveryWork, Outgoing] | None = None
+
+    def take(self, work: DeliveryWork) -> Outgoing:
+        """Return an instance, made ready or not; raises what `make` does."""
+        ready, self._ready = self._ready, None
+        return ready[1] if ready is not None and ready[0] is work else self._make(work)
+
+    def make_next(self, work: DeliveryWork) -> None:
+        """Make ready what follows an instance; what cannot be made is found out when it is taken."""
+        following = self._following.get(work.delivery_id)
+        if following is not None:
+            with suppress(OSError):
+                self._ready = following, self._make(following)
 
 
 def _mapped(path: Path) -> Encoded:

@@ -2,7 +2,7 @@
 
 import socket
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,7 +17,7 @@ from pynetdicom.sop_class import Verification
 from node import status
 from node.delivery.outgoing import Outgoing
 from node.delivery.tls import NotingContext, client_context
-from node.delivery.transport import Answer, Context, Identity, PeerError, RefusedError
+from node.delivery.transport import Answer, Context, Identity, PeerError, RefusedError, idle
 from node.delivery.wire import ENDED, MAXIMUM_PDU_BYTES, Wire
 from node.intake.turnstile import Turnstile
 from node.relabelling.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -83,7 +83,7 @@ class DicomSender:
         """Tell whether the peer agreed to take such instances as they are encoded."""
         return context in self._accepted
 
-    def store(self, what: Outgoing) -> Answer:
+    def store(self, what: Outgoing, meanwhile: Callable[[], None] = idle) -> Answer:
         """Send one instance by C-STORE; raises PeerError when no answer comes, RefusedError for no DICOM."""
         encoded = what.encoded()
         context = self._accepted.get((encoded.sop_class_uid, encoded.transfer_syntax_uid))
@@ -95,7 +95,7 @@ class DicomSender:
         try:
             if self._wire is None:
                 self._wire = Wire(self._association, self._timeout_s)
-            return self._wire.store(context, self._message_id, encoded)
+            return self._wire.store(context, self._message_id, encoded, meanwhile)
         except PeerError:
             self.broken = True
             raise

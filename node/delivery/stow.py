@@ -8,7 +8,7 @@ import json
 import re
 import uuid
 import warnings
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any, Final
@@ -20,7 +20,15 @@ from requests.adapters import HTTPAdapter
 
 from node.delivery.outgoing import Outgoing
 from node.delivery.tls import NotingContext, client_context
-from node.delivery.transport import Answer, Context, Identity, PeerError, RefusedError, SyntaxRefusedError
+from node.delivery.transport import (
+    Answer,
+    Context,
+    Identity,
+    PeerError,
+    RefusedError,
+    SyntaxRefusedError,
+    idle,
+)
 from node.settings.destinations import Tls, WebDestination
 from node.status import SUCCESS
 
@@ -88,7 +96,7 @@ class WebSender:
         del context
         return True
 
-    def store(self, what: Outgoing) -> Answer:
+    def store(self, what: Outgoing, meanwhile: Callable[[], None] = idle) -> Answer:  # noqa: ARG002
         """Send one instance by STOW-RS; raises PeerError, RefusedError or SyntaxRefusedError."""
         path = what.file()
         boundary = uuid.uuid4().hex

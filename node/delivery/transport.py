@@ -1,6 +1,6 @@
 """What a forwarder needs of a destination, whatever it speaks: connect, store, ask back."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,14 +66,21 @@ class Identity:
     body_part: str
 
 
+def idle() -> None:
+    """Do nothing."""
+
+
 class Sender(Protocol):
     """An open connection to a peer."""
 
     def accepts(self, context: Context) -> bool:
         """Tell whether the peer takes such instances, as far as that is known before one is sent."""
 
-    def store(self, what: "Outgoing") -> Answer:
-        """Send one instance; raises PeerError, RefusedError or SyntaxRefusedError."""
+    def store(self, what: "Outgoing", meanwhile: Callable[[], None] = idle) -> Answer:
+        """Send one instance; raises PeerError, RefusedError or SyntaxRefusedError.
+
+        `meanwhile` may be done while the peer still has to answer; not every way to a peer does.
+        """
 
 
 class Transport(Protocol):

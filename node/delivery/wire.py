@@ -10,7 +10,7 @@ import ssl
 import struct
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from pynetdicom.association import Association
@@ -68,8 +68,10 @@ class Wire:
         self._association.dul._run_loop_delay = 0.001
         self._lent._is_connected = True
 
-    def store(self, context_id: int, message_id: int, instance: Encoded) -> Answer:
-        """Send one instance and return the answer."""
+    def store(
+        self, context_id: int, message_id: int, instance: Encoded, meanwhile: Callable[[], None]
+    ) -> Answer:
+        """Send one instance, do something else while the peer stores it, and return the answer."""
         command = dimse.write(
             {
                 dimse.AFFECTED_SOP_CLASS: instance.sop_class_uid,
@@ -86,6 +88,7 @@ class Wire:
         deadline_s = time.monotonic() + self._timeout_s + size_bytes / _LEAST_BYTES_PER_S
         try:
             self._send([head, *_framed(context_id, pieces, size_bytes, self._piece_bytes)], deadline_s)
+            meanwhile()
             return self._answer(message_id)
         except TimeoutError as error:
             raise PeerError(_NO_ANSWER) from error
