@@ -71,6 +71,7 @@ class Classifying:
         try:
             with stage("classify", found.correlation_id, series_id=series_id):
                 self._classify(series_id)
+                log.info("series done", series_id=series_id)
         except Stopped as stopped:
             raise Reject("the worker stops", requeue=True) from stopped
         finally:

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+import requests
 import yaml
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -39,6 +40,7 @@ class Cluster:
         self.broker = tasks
         self.archive = Archive(folder / "archive")
         self.ports: dict[str, int] = {}
+        self.status_ports: dict[str, int] = {}
         self.faults: dict[str, Any] = {}
         self.processes: dict[str, ForkedNode] = {}
         self._zygote: subprocess.Popen[bytes] | None = None
@@ -47,7 +49,7 @@ class Cluster:
             "spool": {"folder": "spool", "minimum_free": "1MiB"},
             "series": {"stable_age_s": 1},
             "web": {"enabled": False},
-            "classify": {"decoders": 0},
+            "classify": {"decoders": 0, "ct_series": "off"},
             "database": {"url": database.url, "migrate_on_start": False},
             "dispatch": "celery",
             "destinations": [self.archive.destination()],
@@ -72,6 +74,8 @@ class Cluster:
         """Start the process of a name such as receiver-1, or start it again; its role is the first word."""
         role = name.split("-")[0]
         settings = dict(self.settings)
+        status = {"status_port": self.status_ports.setdefault(name, free_port())}
+        settings["scaling"] = {**settings["scaling"], **status}
         if role == "receiver":
             settings["receive"] = {**settings["receive"], "port": self.ports.setdefault(name, free_port())}
         path = self.folder / f"{name}.yaml"
@@ -104,6 +108,15 @@ class Cluster:
             return echo(Peer("BODYTAG", "127.0.0.1", self.ports[name], "TEST", 5)) == 0
         except PeerError:
             return False
+
+    def asked(self, name: str, path: str) -> str:
+        """Return what a process answers at its status port, "" where it does not."""
+        with suppress(OSError), requests.get(self._status(name, path), timeout=5) as answer:
+            return answer.text if answer.ok else ""
+        return ""
+
+    def _status(self, name: str, path: str) -> str:
+        return f"http://127.0.0.1:{self.status_ports[name]}{path}"
 
     def alive(self) -> list[str]:
         """Return the roles of the processes that the database knows."""
