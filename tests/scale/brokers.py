@@ -105,6 +105,7 @@ class RabbitMq(BrokerServer):
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none",
             "ERL_EPMD_PORT": str(self._mapper),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_EPMD_RELAXED_COMMAND_CHECK": "1",  # so that it can be told to end
         }
 
     def arguments(self) -> list[str]:
@@ -118,7 +119,6 @@ class RabbitMq(BrokerServer):
             [command("epmd"), "-port", str(self._mapper), "-kill"],
             capture_output=True,
             check=False,
-            env={**os.environ, "ERL_EPMD_RELAXED_COMMAND_CHECK": "1"},
         )
 
 

@@ -1,6 +1,7 @@
 """An installation behind a real balancer: one AE title, one series, one decision, one name of its journey."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,8 @@ def test_a_flush_makes_a_series_stable_at_once(made: Cluster) -> None:
 def test_each_process_tells_how_it_is(made: Cluster) -> None:
     """Who watches learns at the status port that a process lives and works, and what it counts."""
     for name in made.processes:
-        wait_until(lambda name=name: made.asked(name, "/ready") == "ready\n", f"{name} is ready")
+        wait_until(partial(made.asked, name, "/ready"), f"{name} is ready")
+        assert made.asked(name, "/ready") == "ready\n"
         assert made.asked(name, "/live") == "alive\n"
         assert 'bodytag_build_info{version="' in made.asked(name, "/metrics")
     leads = sum("bodytag_leads 1.0" in made.asked(name, "/metrics") for name in made.processes)
