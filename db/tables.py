@@ -67,6 +67,7 @@ class Series(Base):
             sqlite_where=text(KEPT_SQL),
             postgresql_where=text(KEPT_SQL),
         ),
+        Index("ix_series_disagrees_modality", "disagrees", "modality", "study_date", "id"),
         Index("ix_series_study_date_id", "study_date", "id"),
         Index("ix_series_patient_name_id", "patient_name", "id"),
         Index("ix_series_confidence_id", "confidence", "id"),
@@ -101,7 +102,7 @@ class Series(Base):
     confidence: Mapped[float | None] = mapped_column(Double)
     rule: Mapped[str | None] = mapped_column(CleanText)
     flags: Mapped[list[str]] = mapped_column(JSON)
-    disagrees: Mapped[bool | None] = mapped_column(index=True)
+    disagrees: Mapped[bool | None]
     review: Mapped[bool] = mapped_column(index=True)
     reason: Mapped[str | None] = mapped_column(CleanText)
     failure: Mapped[str | None] = mapped_column(CleanText)
