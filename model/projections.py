@@ -33,6 +33,12 @@ LEVELS: Final = (0.15, 0.38, 0.62, 0.85)
 """Heights of the four axial slabs, as shares from the top."""
 SLAB: Final = 0.06
 """Half the thickness of a slab, as a share of the depth."""
+TONES_HU: Final = (-100.0, 412.0)
+TONES: Final = 32
+THIRDS: Final = 3
+"""A histogram of even places for each third of the height: enhanced is bright and even, bone is not."""
+EVEN_HU: Final = 18.0
+"""Standard deviation, after smoothing, below which a place counts as even."""
 MIDDLE_MM: Final = 3.0
 """Millimetres a pixel at which the scale is told as 0."""
 
@@ -42,13 +48,14 @@ class Views:
     """The three views, float32 (3, SIZE, SIZE, 4) within 0..1, and their millimetres a pixel.
 
     `top` and `bottom` are the rows of the canvas that the body fills in the first two; it lies from `first`
-    to `last` of the volume's height, as shares from the top.
+    to `last` of the volume's height, as shares from the top. `tones` is float32 (THIRDS * TONES,).
     """
 
     pixels: NDArray[np.float32]
     pixel_mm: float
     top: int
     bottom: int
+    tones: NDArray[np.float32]
     first: float = 0.0
     last: float = 1.0
 
@@ -66,7 +73,8 @@ def views(volume: Volume) -> Views:
     values, (down, deep, wide) = volume.values, volume.spacing_mm
     window = _window(values, WINDOW_HU)
     soft = _window(values, SOFT_HU)
-    enhanced = _enhanced(values)
+    quiet = np.stack([cv2.blur(cut, (3, 3)) for cut in values])
+    enhanced = np.asarray((quiet > ENHANCED_HU[0]) & (quiet < ENHANCED_HU[1]))
     middle = _middle(window)
     canvas = np.zeros((VIEWS, SIZE, SIZE, CHANNELS), np.float32)
     for view, axis, across in ((0, 1, wide), (1, 2, deep)):
@@ -76,7 +84,9 @@ def views(volume: Volume) -> Views:
     canvas[2] = _placed(slabs, (deep / pixel_mm, wide / pixel_mm))
     rows = _length(values.shape[0] * down / pixel_mm)
     top = (SIZE - rows) // 2
-    return Views(canvas, pixel_mm, top, top + rows, first / height, (first + values.shape[0]) / height)
+    return Views(
+        canvas, pixel_mm, top, top + rows, _tones(quiet), first / height, (first + values.shape[0]) / height
+    )
 
 
 def trimmed(volume: Volume) -> tuple[Volume, int]:
@@ -133,11 +143,17 @@ def _flattened(
     )
 
 
-def _enhanced(values: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return which voxels are as bright as enhanced vessels, the noise of sharp kernels smoothed away."""
-    quiet = np.stack([cv2.blur(cut, (3, 3)) for cut in values])
-    low, high = ENHANCED_HU
-    return np.asarray((quiet > low) & (quiet < high))
+def _tones(quiet: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the histograms (THIRDS * TONES,) of the even places of a smoothed volume, 0..1."""
+    found = []
+    for third in np.array_split(quiet, THIRDS):
+        counts = np.zeros(TONES)
+        for cut in third:
+            mean, square = cv2.blur(cut, (3, 3)), cv2.blur(cut * cut, (3, 3))
+            even = (square - mean * mean < EVEN_HU**2) & (mean > TONES_HU[0])
+            counts += np.histogram(mean[even], bins=TONES, range=TONES_HU)[0]
+        found.append(np.log1p(1000.0 * counts / max(1.0, counts.sum())) / np.log(1001.0))
+    return np.asarray(np.concatenate(found), np.float32)
 
 
 def _slab(soft: NDArray[np.float32], axis: int, middle: float) -> NDArray[np.float32]:

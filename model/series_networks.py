@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from model.projections import CHANNELS, ROWS, SIZE, VIEWS
+from model.projections import CHANNELS, ROWS, SIZE, THIRDS, TONES, VIEWS
 from model.regions import CT_CLASSES
 from model.series_labels import AXES, CONTRASTS, PAPER_PARTS, PARTS
 
@@ -87,6 +87,7 @@ def _projections(definition: SeriesDefinition) -> Any:
     upright = keras.Input((VIEWS, SIZE, SIZE, CHANNELS), name="upright")  # (n, 3, 96, 96, 4)
     stack = keras.Input((VIEWS, STACK_SIZE, STACK_SIZE, CHANNELS), name="stack")  # (n, 3, 48, 48, 4)
     scale = keras.Input((1,), name="scale")  # (n, 1)
+    tones = keras.Input((THIRDS * TONES,), name="tones")  # (n, 96)
     pooled, lines = [scale], []
     for view in range(VIEWS):
         fine, deep, whole = _tower(upright[:, view], definition.widths)  # (n, 24, 24, 40), (n, 12, 12, 80)
@@ -95,7 +96,7 @@ def _projections(definition: SeriesDefinition) -> Any:
             lines += [ops.mean(fine, axis=2), ops.repeat(ops.mean(deep, axis=2), 2, axis=1)]  # (n, 24, width)
     everything = layers.Dropout(definition.dropout, seed=CHANCE)(layers.Concatenate()(pooled))  # (n, 433)
     part = layers.Dense(len(definition.parts), name="part")(everything)
-    hidden = layers.Dense(64, activation="relu")(everything)
+    hidden = layers.Dense(64, activation="relu")(layers.Concatenate()([everything, tones]))
     contrast = layers.Dense(len(definition.contrasts), name="contrast")(hidden)
     context = ops.repeat(ops.expand_dims(layers.Dense(32, activation="relu")(everything), 1), ROWS, axis=1)
     rows = layers.Concatenate()([*lines, context])  # (n, 24, 272)
@@ -105,7 +106,7 @@ def _projections(definition: SeriesDefinition) -> Any:
     seen = [_tower(stack[:, view], narrow)[2] for view in range(VIEWS)]
     axis = layers.Dropout(definition.dropout, seed=CHANCE)(layers.Concatenate()(seen))
     axis = layers.Dense(len(definition.axes), name="axis")(axis)
-    return keras.Model([upright, scale, stack], [part, contrast, axis, rows], name=LIGHT)
+    return keras.Model([upright, scale, tones, stack], [part, contrast, axis, rows], name=LIGHT)
 
 
 def _tower(x: Any, widths: tuple[int, ...]) -> tuple[Any, Any, Any]:

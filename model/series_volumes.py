@@ -21,7 +21,12 @@ def stack_views(stack: Volume) -> NDArray[np.float32]:
 def light_input(seen: Views, stack: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
     """Return the inputs of the light network for one series, each with a leading axis of one."""
     scale = np.array([[seen.scale]], np.float32)
-    return {"upright": seen.pixels[np.newaxis], "scale": scale, "stack": stack[np.newaxis]}
+    return {
+        "upright": seen.pixels[np.newaxis],
+        "scale": scale,
+        "tones": seen.tones[np.newaxis],
+        "stack": stack[np.newaxis],
+    }
 
 
 def paper_input(stack: Volume, definition: SeriesDefinition) -> NDArray[np.float32]:

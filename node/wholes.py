@@ -43,11 +43,13 @@ class Onlooker:
 
     def beside(self, look: Look) -> Look:
         """Return a look that shows decoded images to this onlooker as well."""
+        gatherer = self.gatherer
+        if gatherer is None:
+            return look
 
         def both(header: ImageHeader, image: Image) -> None:
             look(header, image)
-            if self.gatherer is not None:
-                self.gatherer.look(header, image)
+            gatherer.look(header, image)
 
         return both
 

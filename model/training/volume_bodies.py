@@ -23,6 +23,7 @@ from model.training.volume_draw import (
     mixed_slabs,
     part_index,
     person_drawn,
+    shortened,
     sources,
     table_top,
     tilt_drawn,
@@ -134,7 +135,7 @@ def _placed(
     figure: Figure, protocol: Protocol, axis: str, rng: np.random.Generator
 ) -> tuple[Box, tuple[int, ...]]:
     """Return what a scan of a protocol covers, and the parts of the body in view."""
-    low, high = ends(protocol, figure.heights, rng)
+    low, high = shortened(protocol.part, *ends(protocol, figure.heights, rng), rng)
     parts: tuple[int, ...] = (TRUNK,)
     if low < figure.heights["pubis"] + 60:
         parts += LEGS
@@ -192,7 +193,8 @@ def _spine(body: Body, low: float, high: float) -> tuple[float, float]:
 def _limb(figure: Figure, axis: str, rng: np.random.Generator) -> tuple[Box, tuple[int, ...], Site]:
     """Return a scan of a limb or a shoulder: some of its site, or a little more."""
     body = figure.body
-    sites = [site for site in body.sites if site.region in LIMBS]
+    limb = LIMBS[int(rng.integers(len(LIMBS)))]
+    sites = [site for site in body.sites if site.region == limb]
     site = sites[int(rng.integers(len(sites)))]
     parts = site.parts[int(rng.integers(len(site.parts)))]
     mm = body.spacing_mm

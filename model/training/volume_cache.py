@@ -28,11 +28,13 @@ UNLABELLED: Final = 0.04
 @dataclass(frozen=True, eq=False)
 class Seen:
     """Series as seen: `upright` uint8 (n, 3, 96, 96, 4), `stack` uint8 (n, 3, 48, 48, 4),
-    `scale` float32 (n, 1), `rows` int8 (n, 24), `part`, `axis`, `contrast` int8 (n,); -1: not known."""
+    `scale` float32 (n, 1), `tones` float32 (n, 96), `rows` int8 (n, 24), `part`, `axis`,
+    `contrast` int8 (n,); -1: not known."""
 
     upright: NDArray[np.uint8]
     stack: NDArray[np.uint8]
     scale: NDArray[np.float32]
+    tones: NDArray[np.float32]
     rows: NDArray[np.int8]
     part: NDArray[np.int8]
     axis: NDArray[np.int8]
@@ -44,7 +46,7 @@ class Seen:
         return len(self.part)
 
 
-KEYS: Final = ("upright", "stack", "scale", "rows", "part", "axis", "contrast")
+KEYS: Final = ("upright", "stack", "scale", "tones", "rows", "part", "axis", "contrast")
 
 
 class Source:
@@ -66,24 +68,33 @@ class Source:
         part = PARTS[int(rng.integers(len(PARTS)))]
         real = [index for index, each in enumerate(self._places) if part in each]
         if real and (not self._figures or rng.random() < REAL):
-            index = real[int(rng.integers(len(real)))]
+            index = self._one_of(real, rng)
             protocols = self._places[index][part]
             protocol = protocols[int(rng.integers(len(protocols)))]
             return volume_real.draw(self._scans[index], part, protocol, rng)
         return volume_bodies.draw(self._figures[int(rng.integers(len(self._figures)))], part, rng)
 
+    def _one_of(self, real: Sequence[int], rng: np.random.Generator) -> int:
+        """Return the index of a volume: all that volumes mostly show, alike often."""
+        shown = {index: self._scans[index].shows for index in real}
+        names = sorted(set(shown.values()))
+        name = names[int(rng.integers(len(names)))]
+        mine = [index for index, each in shown.items() if each == name]
+        return mine[int(rng.integers(len(mine)))]
+
 
 def seen(draws: Sequence[Draw], rng: np.random.Generator) -> Seen:
     """Return drawn series as the light network sees them; stacks lie as workstations store them."""
-    upright, stacks, scales, rows = [], [], [], []
+    upright, stacks, scales, tones, rows = [], [], [], [], []
     for each in draws:
         shown = views(each.volume)
         upright.append(_bytes(shown.pixels))
         scales.append([shown.scale])
+        tones.append(shown.tones)
         rows.append(row_labels(row_places(shown), each.regions))
         stacks.append(_bytes(stack_views(turned(laid(each.volume, AXES[each.axis]), rng))))
     return Seen(
-        np.stack(upright), np.stack(stacks), np.asarray(scales, np.float32), np.stack(rows),
+        np.stack(upright), np.stack(stacks), np.asarray(scales, np.float32), np.stack(tones), np.stack(rows),
         *(np.array([getattr(each, key) for each in draws], np.int8) for key in ("part", "axis", "contrast")),
     )  # fmt: skip
 

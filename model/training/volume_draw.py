@@ -17,6 +17,11 @@ NOBODY: Final = -1
 FINE: Final = 112
 """Voxels along the longer side of a slice: what serving makes slices small to, or a little less."""
 STEP_MM: Final = {"axial": (1.0, 8.0), "coronal": (1.5, 6.0), "sagittal": (1.5, 6.0)}
+SHORT: Final = 0.2
+SINGLE: Final = frozenset(
+    {"head", "neck", "cspine", "tspine", "lspine", "chest", "abdomen", "pelvis", "other"}
+)
+"""Labels of one region each: a piece of such a series has the same label, and how often it is cut to one."""
 FEWEST: Final = 6
 """Slices of a series at least."""
 
@@ -78,6 +83,15 @@ def person_drawn(rng: np.random.Generator, much: float = 1.0) -> Person:
     tall, deep, wide = (float(np.exp(rng.normal(0, s * much))) for s in (0.06, 0.09, 0.08))
     bend = float(abs(rng.normal(0, 5.0 * much))), float(abs(rng.normal(0, 4.0 * much)))
     return Person((tall, deep, wide), bend, (float(rng.uniform(0, 6)), float(rng.uniform(0, 6))))
+
+
+def shortened(part: str, low: float, high: float, rng: np.random.Generator) -> tuple[float, float]:
+    """Return a stretch (mm) of a scan of one region, in some of the draws: series are sent in pieces, too."""
+    if part not in SINGLE or rng.random() > SHORT:
+        return low, high
+    length = max(20.0, (high - low) * float(rng.uniform(0.12, 0.7)))
+    first = low + float(rng.uniform(0.15, 0.85)) * max(0.0, high - low - length)
+    return first, min(high, first + length)
 
 
 def grid(box: Box, rng: np.random.Generator) -> tuple[tuple[int, int, int], tuple[float, float, float]]:

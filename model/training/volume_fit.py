@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -9,9 +10,12 @@ from numpy.typing import NDArray
 
 from model.classify import without_chatter
 from model.series_networks import SeriesDefinition, build
+from model.series_weights import load
+from model.training.run import RunError
 from model.training.volume_cache import Seen
 
-ROW_WEIGHT: Final = 0.5
+WEIGHTS: Final = (0.8, 1.2, 1.0, 0.5)
+"""What the loss of each head counts: label, contrast, axis, rows."""
 NAMES: Final = ("part", "contrast", "axis", "rows")
 RISE: Final = 0.04
 """Share of a run in which the rate rises."""
@@ -29,7 +33,13 @@ class SeriesNetwork:
     """The light network in training, with its optimizer."""
 
     def __init__(
-        self, definition: SeriesDefinition, seed: int, rate: float, decay: float, ema: float
+        self,
+        definition: SeriesDefinition,
+        seed: int,
+        rate: float,
+        decay: float,
+        ema: float,
+        initial: Path | None = None,
     ) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         with without_chatter():
@@ -37,10 +47,12 @@ class SeriesNetwork:
 
             keras.utils.set_random_seed(seed)
             self.model = build(definition)
+        if initial is not None:
+            begin_with(self.model, initial)
         optimizer = keras.optimizers.AdamW(
             rate, weight_decay=decay, clipnorm=1.0, use_ema=ema > 0, ema_momentum=ema or 0.99
         )
-        self.model.compile(optimizer, loss=[known_loss] * 4, loss_weights=[1.0, 1.0, 0.5, ROW_WEIGHT])
+        self.model.compile(optimizer, loss=[known_loss] * 4, loss_weights=list(WEIGHTS))
         optimizer.build(self.model.trainable_variables)
 
     def learn(self, batch: Seen, rate: float, rng: np.random.Generator) -> float:
@@ -78,12 +90,38 @@ def varied(batch: Seen, rng: np.random.Generator) -> dict[str, NDArray[np.float3
     mirrored = rng.random(batch.count) < 0.5
     for view in (0, 2):
         upright[mirrored, view] = upright[mirrored, view][:, :, ::-1]
+    flipped(stack, rng)
     for images in (upright, stack):
         gain = rng.normal(1.0, 0.06, (batch.count, 1, 1, 1, images.shape[-1])).astype(np.float32)
         images *= gain
         images += rng.normal(0.0, rng.uniform(0.0, 0.03), images.shape).astype(np.float32)
+    tones = batch.tones + rng.normal(0.0, 0.02, batch.tones.shape).astype(np.float32)
     scale = batch.scale + rng.normal(0.0, 0.03, batch.scale.shape).astype(np.float32)
-    return {"upright": upright, "scale": scale, "stack": stack}
+    return {"upright": upright, "scale": scale, "tones": tones, "stack": stack}
+
+
+def flipped(stack: NDArray[np.float32], rng: np.random.Generator) -> None:
+    """Turn the views (n, 3, size, size, 4) of stacks over along any of the stack's own axes, in place.
+
+    Along the slices the rows of the first two views turn, and the order of the slabs of the third; along
+    the rows the second's columns and the third's rows; along the columns the others' columns.
+    """
+    slices, rows, columns = rng.random((3, len(stack))) < 0.5
+    for view in (0, 1):
+        stack[slices, view] = stack[slices, view][:, ::-1]
+    stack[slices, 2] = stack[slices, 2][..., ::-1]
+    stack[rows, 1] = stack[rows, 1][:, :, ::-1]
+    stack[rows, 2] = stack[rows, 2][:, ::-1]
+    for view in (0, 2):
+        stack[columns, view] = stack[columns, view][:, :, ::-1]
+
+
+def begin_with(model: Any, path: Path) -> None:
+    """Give a model the weights of another run; those whose shapes differ begin untaught."""
+    fresh, known = model.get_weights(), load(path).arrays
+    if len(known) != len(fresh):
+        raise RunError(f"initial: {path} holds {len(known)} arrays, the network has {len(fresh)}")
+    model.set_weights([b if b.shape == a.shape else a for a, b in zip(fresh, known, strict=True)])
 
 
 def known_loss(targets: Any, logits: Any) -> Any:

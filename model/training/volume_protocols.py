@@ -48,11 +48,14 @@ PROTOCOLS: Final = (
     Protocol("tspine", ("t12", (-50, 5)), ("c7", (0, 45)), SPINE, (110, 240), 0.7),
     Protocol("tl_spine", ("s2", (-60, 15)), ("c7", (0, 45)), SPINE, (120, 250), 0.7),
     Protocol("lspine", ("s2", (-60, 15)), ("t12", (20, 75)), SPINE, (110, 240), 0.7),
-    Protocol("chest", ("base", (-70, 0)), ("apex", (0, 45)), BODY, (0, 0), 0.4),
+    Protocol("chest", ("base", (-70, 0)), ("apex", (0, 45)), BODY, (0, 0), 0.4, 0.85),
+    Protocol("chest", ("base", (-70, 0)), ("apex", (0, 45)), BODY, (170, 320), 0.4, 0.15),
     Protocol("chest_abdomen_pelvis", ("pubis", (-50, 15)), ("apex", (-5, 55)), BODY, (0, 0), 0.1),
-    Protocol("abdomen", ("crest", (-70, 30)), ("dome", (2, 45)), BODY, (0, 0), 0.05),
+    Protocol("abdomen", ("crest", (-70, 30)), ("dome", (2, 45)), BODY, (0, 0), 0.05, 0.9),
+    Protocol("abdomen", ("crest", (-70, 30)), ("dome", (2, 45)), BODY, (200, 320), 0.05, 0.1),
     Protocol("abdomen_pelvis", ("pubis", (-50, 15)), ("dome", (2, 55)), BODY, (0, 0), 0.05),
-    Protocol("pelvis", ("pubis", (-60, 10)), ("crest", (-15, 45)), BODY, (0, 0), 0.3),
+    Protocol("pelvis", ("pubis", (-60, 10)), ("crest", (-15, 45)), BODY, (0, 0), 0.3, 0.85),
+    Protocol("pelvis", ("pubis", (-60, 10)), ("crest", (-15, 45)), BODY, (180, 320), 0.3, 0.15),
 )
 LIMB_PROTOCOL: Final = Protocol(OTHER, ("", (0, 0)), ("", (0, 0)), LIMB, (0, 0), 0.5)
 

@@ -28,6 +28,7 @@ from model.training.volume_draw import (
     mixed_slabs,
     part_index,
     person_drawn,
+    shortened,
     sources,
     tilt_drawn,
 )
@@ -57,6 +58,12 @@ class Scan:
     source: str
     subject: str
     name: str
+
+    @property
+    def shows(self) -> str:
+        """The region that most of its slices show."""
+        known = self.regions[self.regions != NOBODY]
+        return REGIONS[int(np.bincount(known).argmax())] if len(known) else ""
 
     @property
     def length_mm(self) -> float:
@@ -217,6 +224,8 @@ def draw(
     if protocol is not None:
         wanted = ends(protocol, scan.heights, rng)
         low, high = max(low, wanted[0]), min(high, wanted[1])
+    if not plain:
+        low, high = shortened(part, low, high, rng)
     middle, size = _field(scan, protocol, low, high, rng)
     tilt = (0.0, 0.0, 0.0) if plain else tilt_drawn(axis, rng)
     bone = not plain and protocol is not None and bool(rng.random() < protocol.bone)

@@ -17,11 +17,13 @@ SeriesNetworkName = Annotated[str, _known(tuple(sorted(NETWORKS)), "network for 
 class SeriesRun(_Section):
     """One run. `series` are drawn in all, `bodies` are the anatomies that are drawn from; one left out tests.
 
-    `shape` (slices, rows, columns) is that of the paper's network, smaller where memory is.
+    `initial` is the path of weights to go on from. `shape` (slices, rows, columns) is that of the paper's
+    network, smaller where memory is.
     """
 
     modality: Literal["CT_SERIES"] = MODALITY
     network: SeriesNetworkName = LIGHT
+    initial: RunPath | None = None
     bodies: tuple[BodyName, ...] = ("AM", "BP3D")
     series: Annotated[int, Field(ge=1)] = 10_000
     minutes: Positive = 30.0
@@ -37,7 +39,7 @@ class SeriesRun(_Section):
 
     def plain(self) -> dict[str, Any]:
         """Return the configuration without the paths of this machine."""
-        return self.model_dump(mode="json", exclude={"data", "out"})
+        return self.model_dump(mode="json", exclude={"data", "out", "initial"})
 
 
 def is_series(path: Path) -> bool:

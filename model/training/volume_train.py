@@ -62,7 +62,8 @@ def source_of(run: SeriesRun) -> Source:
 
 def _train(run: SeriesRun, weights: Path) -> None:
     definition = default(run.network)
-    network, state = SeriesNetwork(definition, run.seed, run.rate, run.decay, run.ema), State()
+    state = State()
+    network = SeriesNetwork(definition, run.seed, run.rate, run.decay, run.ema, run.initial)
     kept = checkpoint.read(run.out)
     if kept is not None:
         network.put_back(kept.arrays)

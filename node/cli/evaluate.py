@@ -13,9 +13,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from model import series_weights
 from model.classify import SHIPPED, Classifier
-from node.cli import film_report
+from node.cli import film_report, series_report
 from node.cli.options import JsonOption, fail, sentences
+from node.cli.series_report import SeriesRequest
 from node.settings.config import Config
 from node.version import VERSION
 from rules.doubt import accepted, fit_maximum_energy
@@ -29,12 +31,13 @@ TRAINING: Final = ("jinja2", "matplotlib")
 
 
 class Modality(StrEnum):
-    """The models: of modalities, of radiographs, and of MR's sagittal and coronal images."""
+    """The models: of modalities, radiographs, MR's sagittal and coronal images, CT series as wholes."""
 
     CT = "CT"
     MR = "MR"
     MR_LENGTHWISE = "MR_LENGTHWISE"
     XR = "XR"
+    CT_SERIES = "CT_SERIES"
 
 
 ModalityOption = Annotated[Modality, typer.Option(help="whose shipped weights, or whose runs of a folder")]
@@ -90,6 +93,11 @@ def evaluate(
             path = weights or _weights(config, modality)
             films = film_report.FilmRequest(path, data, out, card, as_json)
             print(film_report.said(films, experiments, _progress))
+        elif modality is Modality.CT_SERIES:
+            if any((part, folder, labels, experiments, reference, against)):
+                fail("series as wholes are judged with --weights, --compare, --out and --card alone")
+            path = weights or _weights(config, modality)
+            print(series_report.report(SeriesRequest(path, data, compare, out, card, as_json), _progress))
         elif experiments is not None:
             print(_experiments(modality, experiments, reference, data, out, card, cache, as_json))
         else:
@@ -178,6 +186,8 @@ def _experiments(
 
 def _weights(config: Path | None, modality: str) -> Path:
     """Return the weights that a run's file made, the shipped ones where it made none yet."""
+    if modality == Modality.CT_SERIES:
+        return _series_weights(config)
     if config is None:
         return SHIPPED[modality]
     from model.training.run import load
@@ -188,6 +198,16 @@ def _weights(config: Path | None, modality: str) -> Path:
         return made
     print(f"there is no {made}: the shipped weights are scored", file=sys.stderr)
     return SHIPPED[run.modality]
+
+
+def _series_weights(config: Path | None) -> Path:
+    """Return the weights that a run for whole series made, the shipped ones where it made none yet."""
+    if config is None:
+        return series_weights.SHIPPED
+    from model.training import volume_run, volume_train
+
+    made = volume_run.load(config).out / volume_train.WEIGHTS
+    return made if made.is_file() else series_weights.SHIPPED
 
 
 def _incoming(modality: str, path: Path, data: Path, begin: "Begin") -> "tuple[Incoming, ...]":

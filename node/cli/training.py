@@ -20,11 +20,16 @@ def train(config: RunOption, data: DataOption = None, out: OutOption = None, fre
     from model.training.folder import FolderError
     from model.training.run import RunError, load
     from model.training.train import train as run_training
+    from model.training.volume_run import is_series
+    from model.training.volume_run import load as load_series
+    from model.training.volume_train import train as train_series
 
     with sentences():
         try:
-            run = load(config, data, out)
-            done = run_training(run, Console(), fresh)
+            if is_series(config):
+                done = train_series(load_series(config, data, out), fresh)
+            else:
+                done = run_training(load(config, data, out), Console(), fresh)
         except (RunError, FolderError) as error:
             fail(str(error))
         except Stopped as stopped:

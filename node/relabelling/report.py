@@ -20,6 +20,7 @@ from model.attributes import BROKEN
 from model.radiographs import MODALITIES
 from model.read import ImageHeader
 from node import facts
+from node.relabelling import report_whole
 from node.relabelling.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from node.relabelling.ranges import Range, Slice, ranges
 from node.relabelling.uids import named_uid
@@ -64,40 +65,51 @@ class ReportError(Exception):
 def build(
     headers: Sequence[ImageHeader], outcome: Outcome, decided_at: datetime, ae_title: str
 ) -> "Comprehensive3DSR | None":
-    """Make the report on a classified series; None where no region is known, and for radiographs.
+    """Make the report on a classified series; None where nothing is known, and for radiographs.
 
-    A report says how far regions reach along the body, which radiographs do not show.
+    A report says how far regions reach along the body, which radiographs do not show, and what a CT series
+    is as a whole.
 
     The same decision gives the same UIDs and times. Raises ReportError where the images hold something that
     no report may.
     """
     found = ranges(headers, outcome.images)
-    if not found or found[0].slices[0].header.modality in MODALITIES:
+    whole = report_whole.shown(headers, outcome.whole)
+    images = [each.header for one in found for each in one.slices] or whole
+    if not images or images[0].modality in MODALITIES:
         return None
-    first = found[0].slices[0].header
+    first = images[0]
     decision = (ae_title, decided_at.isoformat(), outcome.weights_digest, outcome.software_version)
     uid = named_uid("report", first.series_instance_uid, *decision)
     try:
-        return _document(found, outcome, uid, decided_at, ae_title)
+        return _document(found, whole, outcome, uid, decided_at, ae_title)
     except BROKEN as error:  # highdicom documents no narrower set, and holds patients' data to the standard
         raise ReportError(f"no report: {type(error).__name__}: {error}") from error
 
 
 def _document(
-    found: Sequence[Range], outcome: Outcome, uid: str, decided_at: datetime, ae_title: str
+    found: Sequence[Range],
+    whole: Sequence[ImageHeader],
+    outcome: Outcome,
+    uid: str,
+    decided_at: datetime,
+    ae_title: str,
 ) -> "Comprehensive3DSR":
     from highdicom.sr import Comprehensive3DSR, MeasurementReport
 
-    slices = [each for one in found for each in one.slices]
-    first = slices[0].header
+    images = [*(each.header for one in found for each in one.slices), *whole]
+    first = images[0]
     study = _study(first.path)
+    measured = [_group(one, outcome, f"{uid} {n}") for n, one in enumerate(found, 1)]
+    if outcome.whole is not None and whole:
+        measured += report_whole.groups(outcome.whole, whole, uid, outcome.software_version)
     content = MeasurementReport(
         observation_context=_context(ae_title),
         procedure_reported=PROCEDURES[first.modality],
-        imaging_measurements=[_group(one, outcome, f"{uid} {n}") for n, one in enumerate(found, 1)],
+        imaging_measurements=measured,
     )
     when = decided_at.astimezone()
-    files = {each.header.path: each.header for each in slices}
+    files = {header.path: header for header in images}
     document = Comprehensive3DSR(
         evidence=[_reference(header, study) for header in files.values()],
         content=content[0],

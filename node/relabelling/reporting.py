@@ -48,12 +48,12 @@ def prepare(
     spool: Spool,
     decided_at: datetime,
 ) -> Prepared | None:
-    """Make the report on a series if a destination asks for one and a region is known.
+    """Make the report on a series if a destination asks for one and something is known.
 
     Where it cannot be made or stored there is none, and the log says why: the images go on without it.
     """
     wanted = [Route(each.destination, KEEP) for each in routes if config.destination(each.destination).report]
-    if not wanted or outcome.verdict is None:
+    if not wanted or (outcome.verdict is None and outcome.whole is None):
         return None
     try:
         document = report.build(headers, outcome, decided_at, config.receive.ae_title)

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from db import deliveries
-from db.records import ImageResult, InstanceFacts, Outcome, Route
+from db.records import ImageResult, InstanceFacts, Outcome, Route, Whole
 from db.results import record_outcome
 from db.series import register
 from db.session import Database
@@ -24,6 +24,10 @@ HOSTILE: Final = (
 )
 ROUTES: Final = (Route("archive", "write"), Route("<b>odd", "keep"))
 STEP_MM: Final = 5.0
+WHOLE: Final = Whole(
+    "chest", 0.91, "abdomen", 0.07, "axial", "geometry", "coronal", 0.95, True, "with", 0.88, "e" * 64
+)  # fmt: skip
+"""What the series called chest is as a whole: one whose header is contradicted."""
 
 
 _TAGS: Final = (
@@ -94,7 +98,8 @@ def _decided(
     )
     verdict = _verdict(regions, confidence, flags)
     with database.session() as session:
-        outcome = Outcome(verdict, images, None, "f" * 64, "0.1.0")
+        whole = WHOLE if number == 1 else None
+        outcome = Outcome(verdict, images, None, "f" * 64, "0.1.0", whole)
         assert record_outcome(session, series_id, outcome, ROUTES, now)
     _try(database, series_id, now)
     if spool is not None:

@@ -257,3 +257,17 @@ def test_the_dashboard_counts(site: Filled) -> None:
     assert "KNEE" in page
     assert re.search(r"SCANNER</a></th><td>CT</td>.*?50 % \(1 of 2\)", page, re.DOTALL)
     assert site.client().get("/dashboard?days=31").status_code == 400
+
+
+def test_a_ct_series_as_a_whole(site: Filled) -> None:
+    """Label, axis and contrast stand on the series' page, a contradiction marked, and can be filtered by."""
+    chest, knee = site.numbers["chest"], site.numbers["knee"]
+    page = site.page(f"/series/{chest}")
+    assert all(
+        word in page for word in ("The series as a whole", "looks coronal 0.95", "IV contrast", "0.88")
+    )
+    assert "The series as a whole" not in site.page(f"/series/{knee}")
+    for asked in ("part=chest", "axis=axial", "contrast=with"):
+        assert linked(site.page(f"/series?{asked}")) == [chest]
+    assert linked(site.page("/series?part=pelvis")) == []
+    assert "is no axis" in site.page("/series?axis=oblique")
