@@ -23,8 +23,9 @@ from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 from node import metrics
 from node.auditing.audit import NODE_AUTHENTICATION, Alerts
 from node.intake import pdu
+from node.intake.bounds import Limits, Memory
 from node.intake.certificates import Certificates, names, why
-from node.intake.guard import Guarded, Limits, Memory
+from node.intake.guard import Guarded
 from node.intake.lane import Store
 from node.intake.lobby import Full, Lobby, Visit
 from node.settings.receive import Caller, Receive

@@ -8,11 +8,9 @@ association's upper layer, the only one that reads and sends; so there is no loc
 import socket
 import ssl
 import struct
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final, cast
 
 from pynetdicom import evt
@@ -21,6 +19,7 @@ from pynetdicom.transport import AssociationSocket
 
 from node.dimse import P_DATA_TF
 from node.intake import pdu
+from node.intake.bounds import Limits, Memory
 from node.intake.lane import Gate, Store, StoreRequest, answer, begun, collect
 from node.intake.upper_layer import Patient
 
@@ -32,47 +31,6 @@ _ABORT_PDU: Final = bytes((pdu.ABORT, 0, 0, 0, 0, 4, 0, 0, 2, 0))
 """A-ABORT from the service provider, no reason given (PS3.8 Table 9-26)."""
 
 _ABORT_TIMEOUT_S: Final = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a peer may do: lengths in bytes, and how long each phase may take."""
-
-    maximum_pdu_bytes: int
-    maximum_message_bytes: int
-    pdu_timeout_s: float
-    message_timeout_s: float
-    idle_timeout_s: float
-    whole_timeout_s: float
-
-
-class Memory:
-    """What the messages under way may hold in all; where it is not enough, who holds most is cut off."""
-
-    def __init__(self, maximum_bytes: int) -> None:
-        self._maximum_bytes = maximum_bytes
-        self._held: dict[Guarded, int] = {}
-        self._lock = threading.Lock()
-
-    def take(self, guard: "Guarded", size_bytes: int) -> bool:
-        """Count bytes that a message grows by; False if the association must be cut off itself."""
-        with self._lock:
-            self._held[guard] = self._held.get(guard, 0) + size_bytes
-            victim = None
-            if sum(self._held.values()) > self._maximum_bytes:
-                victim = max(self._held, key=lambda each: self._held[each])
-                del self._held[victim]
-        if victim is not None and victim is not guard:
-            victim.evict("its messages take most of the memory")
-        return victim is not guard
-
-    def keep(self, guard: "Guarded", size_bytes: int = 0) -> None:
-        """Count only so many of an association's bytes from here on."""
-        with self._lock:
-            if size_bytes:
-                self._held[guard] = size_bytes
-            else:
-                self._held.pop(guard, None)
 
 
 class Guarded(AssociationSocket):  # type: ignore[misc]  # the library is not typed

@@ -14,9 +14,9 @@ from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
 from node import metrics
 from node.auditing.audit import Alerts, Trail
 from node.delivery.scu import no_delay
+from node.intake.bounds import Memory
 from node.intake.certificates import Certificates
 from node.intake.door import Admission, Door, listen
-from node.intake.guard import Memory
 from node.intake.intake import Arrival, Offer, Transfer, take_in
 from node.intake.lane import StoreRequest
 from node.intake.lobby import Lobby
