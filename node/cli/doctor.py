@@ -13,6 +13,7 @@ from db.session import open_migrated
 from node.cli.options import ConfigOption, JsonOption, sentences
 from node.settings.config import load
 from node.storage.doctor import WAITING, Doctor, Finding
+from node.storage.semantics import lacking
 from node.storage.spool import Spool, SpoolError
 
 _SHOWN: Final = 20
@@ -25,12 +26,18 @@ def doctor(
         bool, typer.Option("--repair", help="mend what can be mended; the node must not run")
     ] = False,
     thorough: Annotated[bool, typer.Option("--thorough", help="read every file, too")] = False,
+    file_system: Annotated[
+        bool, typer.Option("--file-system", help="only try whether the spool's file system can be relied on")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Hold the spool against the database and say what does not fit; safe beside a running node."""
     with sentences():
         settings = load(config)
         spool = Spool(settings.spool.folder, 0)
+        if file_system:
+            _try(spool.folder, as_json)
+            return
         database = open_migrated(settings.database.url)
         with _alone(spool, required=repair) as alone:
             examiner = Doctor(spool, database, not alone, thorough)
@@ -40,6 +47,16 @@ def doctor(
         database.close()
     print(json.dumps([_plain(each) for each in findings], indent=1) if as_json else _text(findings, repair))
     if any(each.lost or not each.mended for each in findings if each.kind != WAITING):
+        raise typer.Exit(1)
+
+
+def _try(folder: Path, as_json: bool) -> None:
+    found = lacking(folder)
+    if as_json:
+        print(json.dumps(found))
+    else:
+        print("\n".join(found) or f"{folder} does all that the spool relies on, seen from this machine")
+    if found:
         raise typer.Exit(1)
 
 

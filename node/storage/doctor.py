@@ -151,7 +151,8 @@ class Doctor:
         with self._database.reading() as session:
             known = {row.path for row in file_rows(session)}
         own = [path for path in (folder / REPORTS).glob("*.dcm") if f"{REPORTS}/{path.name}" not in known]
-        under_way = [*(folder / "incoming").iterdir(), *folder.glob("outgoing/*/*.dcm")]
+        under_way = [*(folder / "incoming").rglob("*"), *folder.glob("outgoing/**/*.dcm")]
+        under_way = [path for path in under_way if path.is_file()]
         for path in [*under_way, *own, *(folder / "requests").iterdir()]:
             if not self._young(path):
                 yield Finding("leftover", "a file was left over", path.relative_to(folder).as_posix())
