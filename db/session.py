@@ -101,13 +101,25 @@ def revision(url: str) -> str | None:
         database.close()
 
 
-def open_migrated(url: str) -> Database:
-    """Open a database whose tables are those of this version; raises DatabaseError otherwise."""
+def open_migrated(url: str, newer: bool = False) -> Database:
+    """Open a database whose tables are those of this version; raises DatabaseError otherwise.
+
+    `newer`: those of a later version will do, too. While several machines are upgraded one by one, processes
+    of the version before go on: the migrations of a release only add.
+    """
     found = revision(url)
-    if found != head():
+    if found != head() and not (newer and found is not None and _is_unknown(found)):
         has = "no tables yet" if found is None else f"tables of revision {found}"
         raise DatabaseError(f"the database has {has}, needed is {head()}: run bodytag migrate")
     return open_database(url)
+
+
+def _is_unknown(found: str) -> bool:
+    """Tell whether a revision came after this version of the software."""
+    try:
+        return ScriptDirectory.from_config(_config(None)).get_revision(found) is None
+    except CommandError:
+        return True
 
 
 def head() -> str:

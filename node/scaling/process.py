@@ -43,7 +43,7 @@ def serve_role(config: Config, role: str, ended: threading.Event) -> None:
         stack.callback(journey.end_traces)
         if config.database.migrate_on_start:
             migrate(config.database.url)
-        database = open_migrated(config.database.url)
+        database = open_migrated(config.database.url, newer=True)
         stack.callback(database.close)
         for remark in remarks(config):
             log.warning(remark)

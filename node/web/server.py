@@ -21,7 +21,7 @@ METRICS: Final = "metrics"
 def main(connection: Connection, listening: socket.socket, config: Config) -> None:
     """Serve the page on a listening socket until the node says stop or is gone."""
     prepare(config)
-    database = open_migrated(config.database.url)
+    database = open_migrated(config.database.url, config.dispatch == "celery")
     line = Line(connection)
     context = replace(make_context(config, database), ask_metrics=lambda: _metrics(line))
     serve(

@@ -12,7 +12,16 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import IntegrityError
 
-from db.session import Database, DatabaseError, downgrade, head, migrate, open_database, revision
+from db.session import (
+    Database,
+    DatabaseError,
+    downgrade,
+    head,
+    migrate,
+    open_database,
+    open_migrated,
+    revision,
+)
 from db.tables import Base
 
 
@@ -46,6 +55,24 @@ def test_a_schema_of_the_future_is_one_sentence(database_url: str) -> None:
     with pytest.raises(DatabaseError, match="cannot be used: Can't locate revision identified by '9999'"):
         migrate(database_url)
     assert revision(database_url) == "9999"
+
+
+def test_a_version_goes_on_while_another_takes_its_place(database_url: str) -> None:
+    """Where it is asked for, tables of a later version are good enough, and those of an earlier one are not."""
+    database = open_database(database_url)
+
+    def set_revision(name: str) -> None:
+        with database.session() as session:
+            session.execute(text("UPDATE alembic_version SET version_num = :name"), {"name": name})
+
+    set_revision("9999")
+    open_migrated(database_url, newer=True).close()
+    with pytest.raises(DatabaseError, match="tables of revision 9999"):
+        open_migrated(database_url)
+    set_revision("0001")
+    with pytest.raises(DatabaseError, match="run bodytag migrate"):
+        open_migrated(database_url, newer=True)
+    database.close()
 
 
 def test_downgrade_leaves_no_table(database_url: str) -> None:
