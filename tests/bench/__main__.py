@@ -9,7 +9,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
@@ -17,15 +19,21 @@ from typing import Protocol
 import numpy as np
 import psutil
 from numpy.typing import NDArray
+from pydicom import uid
 
+from model.networks import LITE, MOBILE, PAPER, SMALL
 from node import log
 from node.settings.config import Log
 from tests.bench.dicom import forward, receive, rewrite
 from tests.bench.linear import growth
 from tests.bench.lists import split
 from tests.bench.measure import Table
-from tests.bench.networks import end_to_end, inference
+from tests.bench.mixed import mixed
+from tests.bench.networks import decoding, inference, preparing
 from tests.bench.plots import receive_plot
+from tests.bench.stages import stages
+from tests.bench.thinning import thinning
+from tests.bench.through import Through, end_to_end, packed
 from tests.builders import Recipe, blob, write
 from tests.chaos.__main__ import SEVERAL
 from tests.harness import command
@@ -95,19 +103,37 @@ def _measure(folder: Path, images: int, rounds: int, only: str) -> list[Section]
         "forward": lambda: forward(folder, files, recipe, rounds),
         "rewrite": lambda: rewrite(folder, files[:100], rounds),
         "end to end": lambda: end_to_end(folder, recipe, min(3, rounds)),
+        "end to end, JPEG 2000": lambda: end_to_end(folder, recipe, min(2, rounds), uid.JPEG2000Lossless),
+        "mixed": lambda: mixed(folder / "mixed", 100 if images >= 100 else 10, min(2, rounds)),
         "linear": lambda: growth(folder),
-        "classify": lambda: inference(files, min(3, rounds)),
+        "decode": lambda: decoding(folder / "decode", min(3, rounds)),
+        "prepare": lambda: preparing(files, min(3, rounds)),
+        **{
+            f"network {name}": partial(inference, name, min(3, rounds))
+            for name in (LITE, SMALL, PAPER, MOBILE)
+        },
+        "thinning": thinning,
     }
     made: dict[str, Section] = {}
     for name, section in sections.items():
         if only in name:
             made[name] = section()
             print(made[name].markdown(), flush=True)
+    _stages(folder, files, recipe, made)
     received = {int(name.split()[1]): made[name] for name in made if name.startswith("receive")}
     tables = {number: each for number, each in received.items() if isinstance(each, Table)}
     if tables:
         receive_plot(tables)
     return list(made.values())
+
+
+def _stages(folder: Path, files: list[Path], recipe: Recipe, made: dict[str, Section]) -> None:
+    """Take apart what the series end to end took, where both were measured."""
+    plain, jpeg = made.get("end to end"), made.get("end to end, JPEG 2000")
+    if isinstance(plain, Through) and isinstance(jpeg, Through):
+        some = packed(folder / "stages", replace(recipe, n=min(20, recipe.n)), uid.JPEG2000Lossless)
+        made["stages"] = stages({"uncompressed": (files[:60], plain), "JPEG 2000": (some, jpeg)}, recipe.n)
+        print(made["stages"].markdown(), flush=True)
 
 
 def _ellipse(_index: int, rows: int, columns: int) -> NDArray[np.generic]:
@@ -116,7 +142,15 @@ def _ellipse(_index: int, rows: int, columns: int) -> NDArray[np.generic]:
 
 
 def _head(filesystem: str, minutes: float, images: int) -> str:
-    packages = ("pynetdicom", "pydicom", "numpy", "opencv-python-headless", "tensorflow", "sqlalchemy")
+    packages = (
+        "pynetdicom",
+        "pydicom",
+        "numpy",
+        "opencv-python-headless",
+        "tensorflow",
+        "onnxruntime",
+        "openvino",
+    )
     dcmtk = subprocess.run([command("storescu"), "--version"], capture_output=True, text=True, check=True)
     versions = [f"bodytag {version('bodytag')}", f"Python {platform.python_version()}"]
     versions += [f"{name} {version(name)}" for name in packages]
