@@ -58,12 +58,12 @@ def test_a_schema_of_the_future_is_one_sentence(database_url: str) -> None:
 
 
 def test_a_version_goes_on_while_another_takes_its_place(database_url: str) -> None:
-    """Where it is asked for, tables of a later version are good enough, and those of an earlier one are not."""
+    """Where it is asked for, tables of a later version will do, and those of an earlier one will not."""
     database = open_database(database_url)
 
     def set_revision(name: str) -> None:
         with database.session() as session:
-            session.execute(text("UPDATE alembic_version SET version_num = :name"), {"name": name})
+            session.execute(text("UPDATE alembic_version SET version_num = :n"), {"n": name})
 
     set_revision("9999")
     open_migrated(database_url, newer=True).close()
