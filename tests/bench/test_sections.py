@@ -7,6 +7,7 @@ from pydicom import uid
 
 from model.read import read_header, read_pixels
 from model.training.stages import SeriesOutput
+from tests.bench.gpu import operations
 from tests.bench.mixed import KINDS, recipes
 from tests.bench.stages import OWN, REST, Stages
 from tests.bench.thinning import thinned
@@ -57,3 +58,15 @@ def test_a_thinned_series_is_what_the_node_would_have() -> None:
     assert np.allclose(made.probabilities[:, 1], [0.0, 0.25, 0.5, 0.75, 1.0])
     assert made.energy is not None
     assert np.allclose(made.energy, np.arange(5.0))
+
+
+def test_operations_are_counted() -> None:
+    """A convolution counts each weight at each place twice, a dense layer each weight twice."""
+    import keras
+
+    image = keras.Input((8, 8, 1))
+    x = keras.layers.Conv2D(4, 3, padding="same")(image)  # 9 weights, 4 filters, 64 places
+    inner = keras.Model(image, keras.layers.GlobalAveragePooling2D()(x))
+    outer = keras.Input((8, 8, 1))
+    model = keras.Model(outer, keras.layers.Dense(3)(inner(outer)))
+    assert operations(model) == 2 * 9 * 4 * 64 + 2 * 4 * 3
