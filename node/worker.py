@@ -141,14 +141,13 @@ def classify_series(
     if recorded and artist is not None:
         # Only now: whatever happens to the picture, the series has its outcome.
         artist.finish(headers, outcome.images, spool, stored)
-    log.info(
-        "series classified",
-        series_id=series_id,
-        term=outcome.verdict.term if outcome.verdict else None,
-        reason=outcome.reason,
-        images=len(stored),
-    )
+    _tell(series_id, outcome, len(stored))
     return recorded
+
+
+def _tell(series_id: int, outcome: Outcome, images: int) -> None:
+    term = outcome.verdict.term if outcome.verdict else None
+    log.info("series classified", series_id=series_id, term=term, reason=outcome.reason, images=images)
 
 
 def _flagged(outcome: Outcome, incoming: Incoming, texts: tuple[str, ...]) -> Outcome:
