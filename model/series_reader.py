@@ -161,7 +161,9 @@ def _compiled(path: Path, weights: SeriesWeights) -> Infer:
         return model(inputs, training=False)
 
     def infer(inputs: Mapping[str, Table]) -> tuple[Table, ...]:
-        said = run({name: tf.constant(value) for name, value in inputs.items()})
+        given = {name: tf.constant(value) for name, value in inputs.items()}
+        # a network of one input takes it without a name
+        said = run(next(iter(given.values())) if len(given) == 1 else given)
         return tuple(np.asarray(each.numpy(), np.float32) for each in said)
 
     return infer

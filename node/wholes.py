@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 
 from db.records import Outcome, Whole
@@ -18,12 +19,14 @@ from model.gate import reason
 from model.geometry import centre_z_mm
 from model.read import Image, ImageHeader, UndecodableError, read_pixels
 from model.series_reader import SeriesPrediction, SeriesReader, Stretches
-from model.series_stack import Gatherer, plan
+from model.series_stack import Gatherer, Plan, plan
 from node.glance import Look
 from node.settings.config import Config
 from rules.decide import decide
 from rules.explain import PROJECTION
 from rules.verdict import Evidence
+
+log = structlog.get_logger()
 
 ALONG: Final = frozenset({"coronal plane", "sagittal plane"})
 """Reasons of the gate for images that make a volume, though no slice network knows their plane."""
@@ -63,9 +66,12 @@ class Onlooker:
                 self.gatherer.look(header, read_pixels(header))
             except UndecodableError:
                 continue
-        stack = self.gatherer.stack()
-        if stack is not None:
-            self.prediction = self.reader.predict(stack, self.gatherer.plan)
+        try:
+            stack = self.gatherer.stack()
+            if stack is not None:
+                self.prediction = self.reader.predict(stack, self.gatherer.plan)
+        except (ArithmeticError, LookupError, ValueError):  # odd geometry costs the look, not the verdict
+            log.exception("a series could not be looked at as a whole")
 
     def weighed(self, evidence: Evidence, headers: Sequence[ImageHeader]) -> Evidence:
         """Return the evidence with what the whole series shows at the height of each image."""
@@ -93,10 +99,18 @@ def onlooker(headers: Sequence[ImageHeader], config: Config, alive: Callable[[],
     """Return who looks on at a series: at its CT images that make a volume, if there are enough."""
     path = config.series_weights()
     mine = [header for header in headers if header.modality == "CT" and _of_volume(header)]
-    planned = plan(mine) if path is not None and mine else None
+    planned = _planned(mine) if path is not None else None
     if path is None or planned is None:
         return Onlooker(None, None, alive)
     return Onlooker(Gatherer(planned), _reader(path), alive)
+
+
+def _planned(headers: Sequence[ImageHeader]) -> Plan | None:
+    try:
+        return plan(headers) if headers else None
+    except (ArithmeticError, LookupError, ValueError):  # odd geometry costs the look, not the verdict
+        log.exception("a series could not be planned as a whole")
+        return None
 
 
 def _of_volume(header: ImageHeader) -> bool:

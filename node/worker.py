@@ -38,6 +38,7 @@ from node.relabelling.relabel import read_incoming
 from node.settings.config import Config
 from node.storage.spool import Spool
 from node.votes import votes
+from node.wholes import onlooker
 from rules.decide import decide
 from rules.description import text_remarks
 from rules.verdict import Evidence, Verdict, Vote
@@ -62,7 +63,7 @@ def main(connection: Connection, config: Config) -> None:
     limit = config.classify.maximum_memory
     confine(None if limit is None else int(limit))
     decoders = decoders_of(config)
-    database = open_migrated(config.database.url)
+    database = open_migrated(config.database.url, config.dispatch == "celery")
     spool = Spool(config.spool.folder, int(config.spool.minimum_free))
     classifier = Classifier.load(
         config.weights(), threads=config.classify.threads, runtime=config.classify.runtime
@@ -175,7 +176,8 @@ def classify(
     """
     results: Results = []
     candidates = _candidates(headers, classifier, results)
-    looking = Looking(classifier, alive, look, decoders, config.classify.every_mm)
+    whole = onlooker(headers, config, alive)
+    looking = Looking(classifier, alive, whole.beside(look), decoders, config.classify.every_mm)
     kept = looking.kept
     verdict: Verdict | None = None
     digest: str | None = None
@@ -195,15 +197,17 @@ def classify(
         prediction = looking.stack([candidates[index] for index in sequence], positions[sequence])
         digest, runtime = prediction.weights_digest, prediction.runtime
         results += _undecodable(looking)
+    whole.finish()
     if kept and verdict is None:
         # The positions before decoding: without the images left out the common normal would be another.
         along = np.array([places[_slot(header)] for header in kept])
-        evidence = _evidence(prediction, along, kept, said)
+        evidence = whole.weighed(_evidence(prediction, along, kept, said), kept)
         verdict = decide(evidence, config.rules, config.classify.minimum_confidence)
         results += _classified(kept, along, verdict)
     images = by_instance(results)
     software = " ".join(filter(None, (version.VERSION, runtime)))
-    return Outcome(verdict, images, None if verdict else _why_none(images), digest, software)
+    why = None if verdict else _why_none(images)
+    return whole.told(Outcome(verdict, images, why, digest, software), config)
 
 
 def _undecodable(looking: Looking) -> Results:

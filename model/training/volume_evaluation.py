@@ -5,8 +5,8 @@ network alone sees it, as the headers of these series are right by construction.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -22,6 +22,8 @@ from model.training.volume_draw import NOBODY
 from model.volumes import STORED, Volume, kept, small, upright
 
 DRAWS: Final = 1000
+ROW_SCALES: Final = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0)
+"""Temperatures that are tried for the stretches."""
 SEED: Final = 1000
 
 
@@ -29,7 +31,8 @@ SEED: Final = 1000
 class Said:
     """What a network said of n series: probabilities (n, classes) of each head, CPU milliseconds of each.
 
-    `rows` counts stretches with a known region: right and all, of each series, (n, 2).
+    `rows` counts stretches with a known region: right and all, of each series, (n, 2); `row_losses` are their
+    negative log likelihoods at each of ROW_SCALES.
     """
 
     cases: tuple[SeriesCase, ...]
@@ -37,6 +40,7 @@ class Said:
     contrasts: NDArray[np.float64]
     axes: NDArray[np.float64]
     rows: NDArray[np.int64]
+    row_losses: NDArray[np.float64]
     cpu_ms: NDArray[np.float64]
 
 
@@ -74,7 +78,7 @@ class SeriesScore:
 
 def ask(reader: SeriesReader, cases: Iterable[SeriesCase], tick: Callable[[], None]) -> Said:
     """Ask a network of every series."""
-    kept, parts, contrasts, axes, rows, spent = [], [], [], [], [], []
+    kept, parts, contrasts, axes, rows, losses, spent = [], [], [], [], [], [], []
     for case in cases:
         begun = time.process_time()
         said = reader.predict(case.stack, case.planned)
@@ -83,22 +87,30 @@ def ask(reader: SeriesReader, cases: Iterable[SeriesCase], tick: Callable[[], No
         parts.append([said.parts.get(part, 0.0) for part in PARTS])
         contrasts.append([said.contrasts[name] for name in CONTRASTS])
         axes.append([said.axes[name] for name in AXES])
-        rows.append(_rows(case, None if said.stretches is None else said.stretches.probabilities))
+        hits, lost = _rows(case, None if said.stretches is None else said.stretches.probabilities)
+        rows.append(hits)
+        losses.append(lost)
         tick()
-    return Said(
-        tuple(kept), np.array(parts), np.array(contrasts), np.array(axes), np.array(rows), np.array(spent)
-    )
+    tables = (np.array(each) for each in (parts, contrasts, axes, rows, losses, spent))
+    return Said(tuple(kept), *tables)
 
 
-def _rows(case: SeriesCase, said: NDArray[np.float32] | None) -> tuple[int, int]:
-    """Return how many stretches with a known region are right, and how many there are."""
+def _rows(case: SeriesCase, said: NDArray[np.float32] | None) -> tuple[tuple[int, int], list[float]]:
+    """Return how many stretches with a known region are right and there are, and their losses."""
     if said is None or case.planned.turn is None:
-        return 0, 0
+        return (0, 0), [0.0] * len(ROW_SCALES)
     places = row_places(views(upright(case.stack, case.planned.turn)))
     places = places[np.isfinite(places)][::-1]
     true = case.regions[np.floor(places * len(case.regions)).astype(int).clip(0, len(case.regions) - 1)]
     known = true != NOBODY
-    return int((said.argmax(axis=1) == true)[known].sum()), int(known.sum())
+    right = int((said.argmax(axis=1) == true)[known].sum())
+    return (right, int(known.sum())), [_loss(said[known], true[known], scale) for scale in ROW_SCALES]
+
+
+def _loss(said: NDArray[np.float32], true: NDArray[np.int8], scale: float) -> float:
+    """Return the summed negative log likelihood of truths at a temperature."""
+    powers = np.log(said.astype(np.float64) + 1e-12) / scale
+    return float((np.logaddexp.reduce(powers, axis=1) - powers[np.arange(len(true)), true]).sum())
 
 
 def temperatures(said: Said) -> dict[str, float]:
@@ -108,7 +120,8 @@ def temperatures(said: Said) -> dict[str, float]:
         "contrast": (said.contrasts, np.array([case.contrast for case in said.cases])),
         "axis": (said.axes, np.array([case.axis for case in said.cases])),
     }
-    return {head: _fitted(table, true) for head, (table, true) in truths.items()}
+    rows = ROW_SCALES[int(said.row_losses.sum(axis=0).argmin())]
+    return {**{head: _fitted(table, true) for head, (table, true) in truths.items()}, "rows": rows}
 
 
 def _fitted(table: NDArray[np.float64], true: NDArray[np.int64]) -> float:
@@ -122,6 +135,21 @@ def _fitted(table: NDArray[np.float64], true: NDArray[np.int64]) -> float:
         return float(np.mean(np.logaddexp.reduce(powers, axis=1) - powers[np.arange(len(wanted)), wanted]))
 
     return round(float(minimize_scalar(loss, bounds=(1.0, 10.0), method="bounded").x), 3)
+
+
+def tempered(said: Said, fitted: Mapping[str, float]) -> Said:
+    """Return what was said with the temperature of each head."""
+
+    def softened(table: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
+        powers = np.power(table, 1.0 / scale)
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+    return replace(
+        said,
+        parts=softened(said.parts, fitted["part"]),
+        contrasts=softened(said.contrasts, fitted["contrast"]),
+        axes=softened(said.axes, fitted["axis"]),
+    )
 
 
 def score(name: str, said: Said) -> SeriesScore:

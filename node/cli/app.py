@@ -11,6 +11,7 @@ from typing import Annotated, Final
 import typer
 
 from db.session import migrate
+from model.series_weights import load as load_series_weights
 from model.weights_file import WeightsError
 from model.weights_file import load as load_weights
 from node import log
@@ -160,6 +161,12 @@ def _check_weights(settings: Config) -> dict[str, str]:
             digests[modality] = load_weights(path).digest
         except WeightsError as error:
             raise ConfigError(f"classify.weights.{modality}: {error}") from error
+    series = settings.series_weights()
+    if series is not None:
+        try:
+            digests["CT_SERIES"] = load_series_weights(series).digest
+        except WeightsError as error:
+            raise ConfigError(f"classify.ct_series: {error}") from error
     return digests
 
 

@@ -31,6 +31,7 @@ SLICES: Final = 300
 """Slices of the series that costs are measured on."""
 AGAIN: Final = 5
 STAGES: Final = {"slices alone": ("order",), "with the projection": ("whole", "order")}
+VALIDATION: Final = "validation subjects"
 ZONE: Final = frozenset({"chest", "abdomen"})
 
 
@@ -52,9 +53,8 @@ def report(request: SeriesRequest, progress: Progress) -> str:
     from model.weights_file import read_card, write_card
 
     with progress() as begin:
-        reader, fitted = _calibrated(request, begin)
-        scores = _scores(reader, request, begin)
-        fusion = _fusion(reader, request.data, begin)
+        scores, fitted = _scores(request, begin)
+        fusion = _fusion(SeriesReader.load(request.weights), request.data, begin)
         costs = _costs(request, begin)
     text = "\n\n".join([volume_tables.tables(scores), _fusion_table(fusion), _costs_table(costs)])
     more = {
@@ -71,46 +71,43 @@ def report(request: SeriesRequest, progress: Progress) -> str:
     return json.dumps(plain, indent=1) if request.as_json else text
 
 
-def _calibrated(request: SeriesRequest, begin: "Begin") -> tuple[SeriesReader, dict[str, float]]:
-    """Return a reader with temperatures fitted on the validation subjects, and these."""
-    from model.series_weights import load
-    from model.training import volume_cases, volume_evaluation
-
-    weights = load(request.weights)
-    raw = replace(weights, temperatures=dict.fromkeys(weights.temperatures, 1.0))
-    cases = tuple(volume_cases.real(volume_cases.held_out(request.data, volume_cases.VALIDATION)))
-    said = volume_evaluation.ask(SeriesReader(request.weights, raw), cases, begin("calibration", len(cases)))
-    fitted = {**raw.temperatures, **volume_evaluation.temperatures(said)}
-    return SeriesReader(request.weights, replace(weights, temperatures=fitted)), fitted
-
-
-def _scores(reader: SeriesReader, request: SeriesRequest, begin: "Begin") -> "list[SeriesScore]":
+def _scores(request: SeriesRequest, begin: "Begin") -> "tuple[list[SeriesScore], dict[str, float]]":
+    """Return the scores of every part, and the temperatures that fit the validation subjects."""
     from model.series_weights import load
     from model.training import volume_cases, volume_evaluation
     from model.training.volume_run import SeriesRun
 
-    config = load(request.weights).card.get("training", {}).get("config", {})
+    weights = load(request.weights)
+    raw = SeriesReader(
+        request.weights, replace(weights, temperatures=dict.fromkeys(weights.temperatures, 1.0))
+    )
+    config = weights.card.get("training", {}).get("config", {})
     bodies = tuple(config.get("bodies", SeriesRun.model_fields["bodies"].default))
     parts: dict[str, Any] = {
         "sources never trained on": volume_cases.real(volume_cases.held_out(request.data, "evaluation")),
-        "validation subjects": volume_cases.real(volume_cases.held_out(request.data, "validation")),
+        VALIDATION: volume_cases.real(volume_cases.held_out(request.data, "validation")),
         "anatomy left out": volume_cases.synthetic(request.data, bodies),
     }
-    found = []
+    said = {}
     for name, cases in parts.items():
         listed = tuple(cases)
-        said = volume_evaluation.ask(reader, listed, begin(name, len(listed)))
         if listed:
-            found.append(volume_evaluation.score(name, said))
-            if any(case.whole for case in listed) and not all(case.whole for case in listed):
-                found.append(volume_evaluation.score(f"{name}, as scanned", as_scanned(said)))
-    return found
+            said[name] = volume_evaluation.ask(raw, listed, begin(name, len(listed)))
+    fitted = {**dict.fromkeys(weights.temperatures, 1.0), **volume_evaluation.temperatures(said[VALIDATION])}
+    found = []
+    for name, one in said.items():
+        tempered = volume_evaluation.tempered(one, fitted)
+        found.append(volume_evaluation.score(name, tempered))
+        if any(case.whole for case in one.cases) and not all(case.whole for case in one.cases):
+            found.append(volume_evaluation.score(f"{name}, as scanned", as_scanned(tempered)))
+    return found, fitted
 
 
 def as_scanned(said: "Said") -> "Said":
     """Return what was said of the volumes that were not cut as another protocol."""
     mine = np.array([case.whole for case in said.cases])
-    tables = {name: getattr(said, name)[mine] for name in ("parts", "contrasts", "axes", "rows", "cpu_ms")}
+    names = ("parts", "contrasts", "axes", "rows", "row_losses", "cpu_ms")
+    tables = {name: getattr(said, name)[mine] for name in names}
     return replace(said, cases=tuple(case for case in said.cases if case.whole), **tables)
 
 
@@ -180,9 +177,10 @@ def _costs(request: SeriesRequest, begin: "Begin") -> dict[str, float]:
 
     found = {}
     for path in (request.weights, *((request.beside,) if request.beside else ())):
-        reader, tick = SeriesReader.load(path), begin(f"cost of {path.stem}", AGAIN + 1)
+        again = AGAIN if path == request.weights else 1
+        reader, tick = SeriesReader.load(path), begin(f"cost of {path.stem}", again + 1)
         spent = []
-        for _ in range(AGAIN + 1):  # the first one builds the network
+        for _ in range(again + 1):  # the first one builds the network
             spent.append(volume_evaluation.costs(reader, SLICES))
             tick()
         found[path.stem] = round(float(np.median(spent[1:])), 1)
@@ -199,7 +197,7 @@ def _fusion_table(fusion: "dict[str, Estimate]") -> str:
 
 def _costs_table(costs: dict[str, float]) -> str:
     lines = [
-        f"| CPU ms a series of {SLICES} decoded slices of 512 x 512, median of {AGAIN} | |",
+        f"| CPU ms a series of {SLICES} decoded slices of 512 x 512, median | |",
         "| --- | --- |",
     ]
     return "\n".join([*lines, *(f"| {name} | {spent:.0f} |" for name, spent in costs.items())])
