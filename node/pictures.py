@@ -87,13 +87,12 @@ class Sketch:
         if number % self._line_step:
             return
         key = header.sop_instance_uid, -1 if header.frame is None else header.frame.index
-        values = np.where(image.valid, image.values, image.values[image.valid].min(initial=np.inf))
-        values = np.nan_to_num(values, posinf=0.0, neginf=0.0).astype(np.float32)
-        box = body_box(values, image.valid)
+        values, times = _coarse(_filled(image))
+        box = body_box(values, np.ones(values.shape, np.bool_))
         rows, columns = values.shape
         tile = None if number % self._tile_step else _small(values, image.spacing_mm)
         body = box[0] / rows, box[1] / rows, box[2] / columns, box[3] / columns
-        self._seen.append(_Seen(key, _lines(header, values, box), tile, body))
+        self._seen.append(_Seen(key, _lines(header, values, box, times), tile, body))
         self._thin()
 
     def sheet(self, images: Iterable[ImageResult]) -> Sheet | None:
@@ -159,15 +158,38 @@ def _places(images: Iterable[ImageResult]) -> dict[Key, float]:
     return places
 
 
-def _lines(header: ImageHeader, values: Floats, box: Box) -> dict[View, _Line]:
-    """See an axial image from the front and from the side; nothing of any other."""
+def _filled(image: Image) -> Floats:
+    """Return an image's values with padding, and what is no number, as dark as anything in it."""
+    values = image.values
+    if not image.valid.all():
+        values = np.where(image.valid, values, values[image.valid].min(initial=np.inf))
+    if not (np.isfinite(values.min()) and np.isfinite(values.max())):
+        values = np.nan_to_num(values, posinf=0.0, neginf=0.0)
+    return np.asarray(values, np.float32)
+
+
+def _coarse(values: Floats) -> tuple[Floats, int]:
+    """Return an image whose longer side has less than 2 LINE pixels, and how many pixels each of them was."""
+    times = max(values.shape) // LINE
+    if times < 2 or min(values.shape) < times:
+        return values, 1
+    rows, columns = (length // times for length in values.shape)
+    whole = np.ascontiguousarray(values[: rows * times, : columns * times])
+    return np.asarray(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA), np.float32), times
+
+
+def _lines(header: ImageHeader, values: Floats, box: Box, times: int) -> dict[View, _Line]:
+    """See an axial image from the front and from the side; nothing of any other.
+
+    Each of its pixels stands for `times` pixels of the header in both directions.
+    """
     spacing = believable(header.pixel_spacing_mm)
     if header.orientation is None or header.position is None or spacing is None:
         return {}
     if plane(header.orientation) != "axial":
         return {}
     along_columns, along_rows = np.array(header.orientation[:3]), np.array(header.orientation[3:])
-    row_mm, column_mm = spacing
+    row_mm, column_mm = (each * times for each in spacing)
     top, bottom, left, right = box
     if abs(along_columns[0]) < abs(along_columns[1]):  # a quarter turn: columns run from front to back
         values, along_columns, along_rows = values.T, along_rows, along_columns
@@ -176,7 +198,11 @@ def _lines(header: ImageHeader, values: Floats, box: Box) -> dict[View, _Line]:
     weights = _through(values, header.modality)
     front = _seen_along(weights, (top, bottom), 0, header.modality)
     side = _seen_along(weights, (left, right), 1, header.modality)
-    x, y = header.position[0], header.position[1]
+    inside = (times - 1) / (
+        2 * times
+    )  # from the centre of the first pixel to that of the first ones together
+    x = header.position[0] + inside * float(along_columns[0]) * column_mm
+    y = header.position[1] + inside * float(along_rows[1]) * row_mm
     return {
         "coronal": _line(front, x, float(along_columns[0]) * column_mm, (left, right)),
         "sagittal": _line(side, y, float(along_rows[1]) * row_mm, (top, bottom)),
