@@ -18,6 +18,11 @@ WAITING: Final = Gauge(
     ["priority"],
     registry=REGISTRY,
 )
+GROWING: Final = Gauge(
+    "bodytag_growing_series",
+    "Series of which instances may still come by any receiver, as the process that leads sees them.",
+    registry=REGISTRY,
+)
 ANEW: Final = Counter(
     "bodytag_tasks_published_anew_total",
     "Tasks that the sweeper published because there were fewer than there was work.",

@@ -93,6 +93,7 @@ class Sweeper:
     def _sweep_series(self) -> None:
         with self._database.reading() as session:
             found = waiting(session, _MOST)
+        figures.GROWING.set(self._tracker.growing())
         depths = self._broker.depths(self._broker.classifying())
         for priority, series in found.items():
             name = self._broker.queue_of(priority)

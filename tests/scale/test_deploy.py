@@ -11,7 +11,10 @@ import kubernetes_validate
 import pytest
 import yaml
 from helm_python.chart import Chart, lint
+from prometheus_client.parser import text_string_to_metric_families
 
+from node import metrics
+from node.scaling import figures
 from node.scaling.broker import Broker
 from node.scaling.roles import ROLES
 from node.settings.config import Config, load
@@ -133,6 +136,17 @@ def test_the_balancer_takes_its_configuration() -> None:
     subprocess.run([command("haproxy"), "-c", "-f", str(path)], check=True, capture_output=True)
     config, text = load(DOCKER / "scale/node.yaml"), path.read_text(encoding="utf-8")
     assert f"receiver:{config.receive.port} check port {config.scaling.status_port} " in text
+
+
+def test_every_metric_that_is_asked_for_is_there() -> None:
+    """Dashboard and alerts name only what a process or the page counts."""
+    figures.QUEUE.labels("a").set(0)
+    there = {family.name for family in text_string_to_metric_families(metrics.exposition().decode())}
+    there |= {"bodytag_oldest_stable_series_seconds", "bodytag_oldest_pending_delivery_seconds"}  # the page's
+    files = (DOCKER / "monitoring/dashboards/several.json", DOCKER / "scale/alerts.yaml")
+    named = {name for path in files for name in re.findall(r"bodytag_\w+", path.read_text(encoding="utf-8"))}
+    assert len(named) > 10
+    assert [name for name in named if name.removesuffix("_total") not in there] == []
 
 
 def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:
