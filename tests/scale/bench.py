@@ -6,10 +6,9 @@ Rewrites its own section of BENCHMARKS.md and leaves the rest.
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Final
@@ -34,6 +33,7 @@ from tests.scale.section import circumstances, rewrite
 _IMAGE_BYTES: Final = 512 * 512 * 2
 _SECONDS: Final = 1.0
 """For how long a worker waits over each series, as for a GPU."""
+_WORKERS: Final = (1, 2, 4)
 
 
 @dataclass(frozen=True)
@@ -54,26 +54,47 @@ def main(
     """Measure, and write the section."""
     warnings.simplefilter("ignore", ResourceWarning)
     logging.getLogger("pynetdicom").setLevel(logging.CRITICAL)
-    rates = {workers: [*islice(growth(kind, workers, count), rounds)] for workers in (1, 2, 4)}
+    found = growth(kind, count, rounds)
     costs = unit_costs(kind, images)
-    found = [Rate(workers, tuple(each)) for workers, each in rates.items()]
     told = "\n".join([_head(kind, count, rounds), _growth(found), costs.markdown(), plan(costs)])
     print(told, flush=True)
     if out is not None:
         rewrite(out, SEVERAL, told)
 
 
-def growth(kind: str, workers: int, count: int) -> Iterator[float]:
-    """Yield, round after round, how many series so many workers decide in a second."""
+def growth(kind: str, count: int, rounds: int) -> list[Rate]:
+    """Measure how many series so many workers decide in a second, in turns, so that all see the same load."""
+    found: dict[int, list[float]] = {workers: [] for workers in _WORKERS}
     with cluster(kind) as made:
         made.faults = {"slow": _SECONDS}
-        made.start_all(receiver=1, worker=workers, forwarder=1)
-        before = 0
-        while True:
+        made.start_all(receiver=1, worker=max(_WORKERS), forwarder=1)
+        done = 0
+        for workers in _WORKERS * rounds:
+            _have(made, 0)  # all is there before the first begins
             _send(made, count)
-            before += count
-            wait_until(partial(_reached, made, before), "all is decided", 600)
-            yield _rate(made, count)
+            done += count
+            wait_until(partial(_stable, made, done), "all is stable")
+            _have(made, workers)
+            wait_until(partial(_reached, made, done), "all is decided", 600)
+            found[workers].append(_rate(made, count))
+    return [Rate(workers, tuple(each)) for workers, each in found.items()]
+
+
+def _stable(made: Cluster, count: int) -> bool:
+    return len(made.lines(event="series stable")) >= count
+
+
+def _have(made: Cluster, workers: int) -> None:
+    """Start or stop workers until there are so many, and wait until they are ready."""
+    for number in range(1, max(_WORKERS) + 1):
+        name = f"worker-{number}"
+        alive = made.processes[name].poll() is None
+        if number > workers and alive:
+            made.stop(name)
+        elif number <= workers and not alive:
+            made.start(name)
+    for number in range(1, workers + 1):
+        wait_until(partial(made.asked, f"worker-{number}", "/ready"), "the worker is ready")
 
 
 def _send(made: Cluster, count: int) -> None:
