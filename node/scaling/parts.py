@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from db.deliveries import wanting
 from db.journeys import Journey
@@ -79,11 +80,20 @@ class Parts:
         self._threads.append(thread)
 
     def end(self) -> None:
-        """Let the threads end, and free what is claimed."""
+        """Let the threads end, register what came, and free what is claimed.
+
+        Without a database it says no farewell: then the leader will miss it, and look through the spool.
+        """
         self.stop.set()
         for thread in self._threads:
             thread.join(_STOP_TIMEOUT_S)
-        self.lease.farewell()
+        try:
+            complete = self.tracker.hand_over()
+        except SQLAlchemyError as error:
+            log.warning("what came last is left to others", reason=type(error).__name__)
+            return
+        if complete:
+            self.lease.farewell()
 
     def stable(self, found: Sequence[Journey]) -> None:
         """Publish series that became stable just now."""

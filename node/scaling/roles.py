@@ -75,7 +75,7 @@ class ReceiverRole(Role):
         self.ready.set()
 
     def stop(self) -> None:
-        """Stop listening; what came is registered by whoever starts next, or by the leader."""
+        """Stop listening; what came is registered when the parts end."""
         self.ready.clear()
         self._receiver.stop()
         self.parts.tracker.wake()

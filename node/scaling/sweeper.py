@@ -140,7 +140,7 @@ class Sweeper:
             self._spool.clear_unfinished_of(process.name)
         if any(process.role == "receiver" for process in dead):
             found = self._tracker.recover()
-            self._tracker.register_due()
+            self._tracker.hand_over()
             log.info("instances found in the spool", instances=found)
 
     def _leads(self) -> bool:

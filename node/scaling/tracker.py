@@ -66,6 +66,14 @@ class SharedTracker(Tracker):
         self.settle(complete, everything)
         return count
 
+    def hand_over(self) -> bool:
+        """Register all that came so far, stable or not; tell whether all of it is in the database."""
+        with self._lock:
+            for each in self._open.values():
+                each.due_at = self._clock()
+        self.register_due()
+        return not self.open_series()
+
     def settle(self, complete: Collection[str] = (), everything: bool = False) -> None:
         """Make stable what is, and in any case series of the UIDs `complete`, or all."""
         with self._database.session() as session:

@@ -70,12 +70,12 @@ class Cluster:
         """What all processes say."""
         return self.folder / "log"
 
-    def start(self, name: str) -> None:
+    def start(self, name: str, **scaling: Any) -> None:
         """Start the process of a name such as receiver-1, or start it again; its role is the first word."""
         role = name.split("-")[0]
         settings = dict(self.settings)
         status = {"status_port": self.status_ports.setdefault(name, free_port())}
-        settings["scaling"] = {**settings["scaling"], **status}
+        settings["scaling"] = {**settings["scaling"], **status, **scaling}
         if role == "receiver":
             settings["receive"] = {**settings["receive"], "port": self.ports.setdefault(name, free_port())}
         path = self.folder / f"{name}.yaml"

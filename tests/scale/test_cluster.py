@@ -117,6 +117,19 @@ def test_tasks_that_the_broker_lost_are_found(made: Cluster) -> None:
     assert made.lines(event="tasks are published anew")
 
 
+@pytest.mark.parametrize("ending", ["kill", "stop"])
+def test_what_a_receiver_leaves_is_taken_up(made: Cluster, ending: str) -> None:
+    """A receiver that is gone for good, before it told anybody of what it took, leaves nothing behind."""
+    name = f"receiver-{ending}"
+    made.start(name, register_s=600)
+    wait_until(lambda: made.answers(name), "the receiver answers")
+    files = series(made.folder / "in", 2)
+    insist(made.ports[name], files, Ledger())
+    assert made.stop(name) == 0 if ending == "stop" else made.kill(name) is None
+    del made.ports[name], made.processes[name]
+    wait_until(lambda: arrived(made, files), "it is delivered")
+
+
 def test_a_flush_makes_a_series_stable_at_once(made: Cluster) -> None:
     """What the command asks of the spool is seen by one receiver, and holds for the parts of all."""
     made.settings["series"] = {"stable_age_s": 3600}
