@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from db.records import Outcome, Whole
 from model.gate import reason
-from model.geometry import centre_z_mm
+from model.geometry import centre_z_mm, normal, order, places_mm
 from model.read import Image, ImageHeader, UndecodableError, read_pixels
 from model.series_reader import SeriesPrediction, SeriesReader, Stretches
 from model.series_stack import Gatherer, Plan, plan
@@ -24,6 +24,7 @@ from node.glance import Look
 from node.settings.config import Config
 from rules.decide import decide
 from rules.explain import PROJECTION
+from rules.thin import chosen
 from rules.verdict import Evidence
 
 log = structlog.get_logger()
@@ -99,10 +100,20 @@ def onlooker(headers: Sequence[ImageHeader], config: Config, alive: Callable[[],
     """Return who looks on at a series: at its CT images that make a volume, if there are enough."""
     path = config.series_weights()
     mine = [header for header in headers if header.modality == "CT" and _of_volume(header)]
-    planned = _planned(mine) if path is not None else None
+    planned = _planned(_thinned(mine, config.classify.every_mm)) if path is not None else None
     if path is None or planned is None:
         return Onlooker(None, None, alive)
     return Onlooker(Gatherer(planned), _reader(path), alive)
+
+
+def _thinned(headers: Sequence[ImageHeader], every_mm: float | None) -> Sequence[ImageHeader]:
+    """Leave out the slices that are not looked at for themselves either (rules/thin.py)."""
+    unplaced = any(each.position is None or normal(each.orientation) is None for each in headers)
+    if every_mm is None or unplaced:
+        return headers
+    places = places_mm(headers)
+    sequence = order(places)
+    return [headers[sequence[index]] for index in chosen(places[sequence], every_mm)]
 
 
 def _planned(headers: Sequence[ImageHeader]) -> Plan | None:

@@ -16,6 +16,7 @@ from pydicom.uid import JPEG2000Lossless
 from model.classify import SHIPPED, Classifier, model_input
 from model.read import Image, ImageHeader, read_header, read_pixels
 from model.runtimes import ONNXRUNTIME
+from node import wholes
 from node.ahead import AHEAD, DecoderDied, Decoders
 from node.looking import Looking
 from node.settings.config import Config
@@ -166,7 +167,9 @@ def test_processes_end_with_their_worker(tmp_path: Path) -> None:
     wait_until(lambda: not any(map(psutil.pid_exists, numbers)), "the processes end")
 
 
-def test_thin_slices_are_looked_at_now_and_then(classifier: Classifier, tmp_path: Path) -> None:
+def test_thin_slices_are_looked_at_now_and_then(
+    classifier: Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With `every_mm` each slice has its region, and few of a thin stack are decoded."""
     found = [read_header(path) for path in write(tmp_path, Recipe(n=41, step_mm=1.0))]
     broken = replace(found[8], path=tmp_path / "gone")
@@ -174,10 +177,18 @@ def test_thin_slices_are_looked_at_now_and_then(classifier: Classifier, tmp_path
     thinned = Config.standalone().classify.model_copy(update={"every_mm": 4.0})
     config = Config.standalone().model_copy(update={"classify": thinned})
     seen: list[str] = []
+    late: list[ImageHeader] = []  # decoded for the series as a whole
+
+    def decode(header: ImageHeader) -> Image:
+        late.append(header)
+        return read_pixels(header)
+
+    monkeypatch.setattr(wholes, "read_pixels", decode)
     outcome = classify(
         series, config, classifier, lambda: None, (), lambda header, _: seen.append(header.sop_instance_uid)
     )
     assert len(seen) == 10
+    assert {header.path for header in late} <= {broken.path}
     assert outcome.verdict is not None
     assert len(outcome.verdict.regions) == 40
     assert [image.sop_instance_uid for image in outcome.images if image.reason] == [broken.sop_instance_uid]
