@@ -3,6 +3,7 @@
 import json
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from enum import StrEnum
@@ -12,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from db.queries import Filters, series_rows
+from db.queries import Filters, SeriesRow, series_rows
 from db.records import Outcome
 from db.session import open_migrated
 from db.states import State
@@ -97,7 +98,11 @@ def query(
         with database.reading() as session:
             rows = series_rows(session, filters)
         database.close()
-    if as_json or form is Format.JSON:
+    _show(rows, Format.JSON if as_json else form, explain)
+
+
+def _show(rows: Sequence[SeriesRow], form: Format, explain: bool) -> None:
+    if form is Format.JSON:
         print(tables.as_json(rows, explained=explain))
     elif form is Format.CSV:
         tables.write_csv(rows, sys.stdout)

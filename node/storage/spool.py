@@ -32,8 +32,8 @@ PICTURES: Final = "pictures"
 _REMEMBERED_FOLDERS: Final = 4096
 
 _PIECE_BYTES: Final = 65536
-"""What is written at a time: for more the kernel looks for long runs of free memory, which costs several times
-the copying."""
+"""What is written at a time: for more the kernel looks for long runs of free memory, at several times the
+cost of copying."""
 
 
 class SpoolError(RuntimeError):

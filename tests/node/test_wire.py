@@ -111,11 +111,17 @@ def drips(connection: socket.socket) -> None:
             return
 
 
+def hangs_up(connection: socket.socket) -> None:
+    """Read the request, and go."""
+    whole(connection)
+    connection.close()
+
+
 MISBEHAVIOUR = {
     "an abort": (says(pdu(ABORT, b"\0" * 4)), "ended the association"),
     "a release": (says(pdu(5, b"\0" * 4)), "ended the association"),
     "a hang-up": (lambda connection: connection.close(), "ended the association"),
-    "a hang-up at the end": (lambda connection: (whole(connection), connection.close()), "ended the"),
+    "a hang-up at the end": (hangs_up, "ended the association"),
     "silence": (says(), "no answer in time"),
     "dripping": (drips, "no answer in time"),
     "another message's answer": (says(dimse.p_data(1, 3, answer(message_id=2))), "no answer"),
