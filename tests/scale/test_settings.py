@@ -1,5 +1,7 @@
 """What is told, in a sentence, of a configuration or a command that several machines cannot work with."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,13 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"pip install bodytag\[scale\]"):
         service.serve(Config.model_validate(GOOD))
+
+
+def test_one_machine_loads_nothing_of_it() -> None:
+    """A node that runs on one machine imports neither Celery nor anything that is for several."""
+    ask = "import sys, node.cli.app; print([n for n in ('celery', 'node.scaling') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def test_a_spool_is_shared_or_taken(tmp_path: Path) -> None:
