@@ -1,7 +1,7 @@
 """Drawn series as the light network sees them, kept in files while a run lasts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -56,6 +56,10 @@ class Source:
         self._scans, self._figures = tuple(scans), tuple(figures)
         self._places = [volume_real.possible(scan) for scan in scans]
         self._without = [scan for scan in scans if scan.part is None]
+        told = {
+            (part, scan.contrast) for scan, places in zip(scans, self._places, strict=True) for part in places
+        }
+        self._one_sided = {part for part in PARTS if not {(part, 0), (part, 1)} <= told}
 
     def draw(self, rng: np.random.Generator) -> Draw:
         """Draw one series."""
@@ -71,7 +75,9 @@ class Source:
             index = self._one_of(real, rng)
             protocols = self._places[index][part]
             protocol = protocols[int(rng.integers(len(protocols)))]
-            return volume_real.draw(self._scans[index], part, protocol, rng)
+            found = volume_real.draw(self._scans[index], part, protocol, rng)
+            # where real volumes of a label are all of one kind, being real would be taken for that
+            return replace(found, contrast=NOBODY) if part in self._one_sided else found
         return volume_bodies.draw(self._figures[int(rng.integers(len(self._figures)))], part, rng)
 
     def _one_of(self, real: Sequence[int], rng: np.random.Generator) -> int:

@@ -1,7 +1,7 @@
 """The training of the light network for whole series: losses, one step, and what a checkpoint holds."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,6 +40,7 @@ class SeriesNetwork:
         decay: float,
         ema: float,
         initial: Path | None = None,
+        only: Sequence[str] = (),
     ) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         with without_chatter():
@@ -49,10 +50,15 @@ class SeriesNetwork:
             self.model = build(definition)
         if initial is not None:
             begin_with(self.model, initial)
+        if only:
+            freeze(self.model, only)
+        weights = [
+            weight if not only or name in only else 0.0 for name, weight in zip(NAMES, WEIGHTS, strict=True)
+        ]
         optimizer = keras.optimizers.AdamW(
             rate, weight_decay=decay, clipnorm=1.0, use_ema=ema > 0, ema_momentum=ema or 0.99
         )
-        self.model.compile(optimizer, loss=[known_loss] * 4, loss_weights=list(WEIGHTS))
+        self.model.compile(optimizer, loss=[known_loss] * 4, loss_weights=weights)
         optimizer.build(self.model.trainable_variables)
 
     def learn(self, batch: Seen, rate: float, rng: np.random.Generator) -> float:
@@ -114,6 +120,26 @@ def flipped(stack: NDArray[np.float32], rng: np.random.Generator) -> None:
     stack[rows, 2] = stack[rows, 2][:, ::-1]
     for view in (0, 2):
         stack[columns, view] = stack[columns, view][:, :, ::-1]
+
+
+def freeze(model: Any, only: Sequence[str]) -> None:
+    """Let only these heads learn: `axis` with its towers, `contrast` with the layer before it."""
+    import keras
+
+    learning = (
+        {id(model.get_layer("contrast")), id(_before(model, "contrast"))} if "contrast" in only else set()
+    )
+    if "axis" in only:
+        stack = next(each for each in model.inputs if each.name == "stack")
+        own = keras.Model(stack, model.outputs[NAMES.index("axis")])
+        learning |= {id(layer) for layer in own.layers}
+    for layer in model.layers:
+        layer.trainable = id(layer) in learning
+
+
+def _before(model: Any, name: str) -> Any:
+    """Return the layer whose output a named layer takes."""
+    return model.get_layer(name).input._keras_history.operation
 
 
 def begin_with(model: Any, path: Path) -> None:

@@ -17,8 +17,9 @@ SeriesNetworkName = Annotated[str, _known(tuple(sorted(NETWORKS)), "network for 
 class SeriesRun(_Section):
     """One run. `series` are drawn in all, `bodies` are the anatomies that are drawn from; one left out tests.
 
-    `initial` is the path of weights to go on from. `shape` (slices, rows, columns) is that of the paper's
-    network, smaller where memory is.
+    `drawn` are folders of series that other runs drew, half of a batch. With `only` these heads alone learn,
+    the axis with its towers, contrast with its last layers. `initial` is the path of weights to go on from.
+    `shape` (slices, rows, columns) is that of the paper's network, smaller where memory is.
     """
 
     modality: Literal["CT_SERIES"] = MODALITY
@@ -26,6 +27,8 @@ class SeriesRun(_Section):
     initial: RunPath | None = None
     bodies: tuple[BodyName, ...] = ("AM", "BP3D")
     series: Annotated[int, Field(ge=1)] = 10_000
+    drawn: tuple[RunPath, ...] = ()
+    only: tuple[Literal["axis", "contrast"], ...] = ()
     minutes: Positive = 30.0
     steps: Annotated[int, Field(ge=1)] | None = None
     batch: Annotated[int, Field(ge=1)] = 48
@@ -39,7 +42,7 @@ class SeriesRun(_Section):
 
     def plain(self) -> dict[str, Any]:
         """Return the configuration without the paths of this machine."""
-        return self.model_dump(mode="json", exclude={"data", "out", "initial"})
+        return self.model_dump(mode="json", exclude={"data", "out", "initial", "drawn"})
 
 
 def is_series(path: Path) -> bool:

@@ -21,7 +21,7 @@ from model.training.checkpoint import Checkpoint
 from model.training.fit import State, Stopped
 from model.training.train import CHECKPOINT_S, RECORD, Trained, _alone, _signals
 from model.training.volume_bodies import load_figures
-from model.training.volume_cache import KEYS, Seen, Source, make, read
+from model.training.volume_cache import KEYS, SHARD, Seen, Source, make, read
 from model.training.volume_fit import SeriesNetwork, rate_at
 from model.training.volume_real import load_scans
 from model.training.volume_run import SeriesRun
@@ -63,7 +63,7 @@ def source_of(run: SeriesRun) -> Source:
 def _train(run: SeriesRun, weights: Path) -> None:
     definition = default(run.network)
     state = State()
-    network = SeriesNetwork(definition, run.seed, run.rate, run.decay, run.ema, run.initial)
+    network = SeriesNetwork(definition, run.seed, run.rate, run.decay, run.ema, run.initial, run.only)
     kept = checkpoint.read(run.out)
     if kept is not None:
         network.put_back(kept.arrays)
@@ -116,7 +116,7 @@ def _loop(
     stopped: Callable[[], bool],
 ) -> State:  # fmt: skip
     folder, pool = run.out / SERIES, Pool()
-    needed = min(SHARDS_FIRST, -(-run.series // 250))
+    needed = 1 if run.drawn else min(SHARDS_FIRST, -(-run.series // SHARD))
     while len(list(folder.glob("*.npz"))) < needed:
         if stopped():
             raise Stopped(state)
@@ -127,7 +127,8 @@ def _loop(
         if stopped():
             raise Stopped(state)
         if state.step % AGAIN == 0 or not pool.count:
-            pool.look(folder)
+            for each in (folder, *run.drawn):
+                pool.look(each)
         rng = np.random.default_rng([run.seed, 7, state.step])
         done = max(state.seconds / (60.0 * run.minutes), state.step / run.steps if run.steps else 0.0)
         losses.append(network.learn(pool.batch(run.batch, rng), rate_at(run.rate, done), rng))
@@ -143,25 +144,29 @@ def _loop(
 
 
 class Pool:
-    """All drawn series so far, in memory."""
+    """All drawn series so far, in memory, by the folder that they lie in."""
 
     def __init__(self) -> None:
-        self._parts: dict[str, Seen] = {}
+        self._parts: dict[Path, dict[str, Seen]] = {}
 
     @property
     def count(self) -> int:
         """Series in memory."""
-        return sum(part.count for part in self._parts.values())
+        return sum(part.count for each in self._parts.values() for part in each.values())
 
     def look(self, folder: Path) -> None:
         """Read files that are new."""
+        known = self._parts.setdefault(folder, {})
         for path in sorted(folder.glob("*.npz")):
-            if path.name not in self._parts:
-                self._parts[path.name] = read(path)
+            if path.name not in known:
+                known[path.name] = read(path)
 
     def batch(self, size: int, rng: np.random.Generator) -> Seen:
-        """Return `size` series, each any one."""
-        parts = list(self._parts.values())
-        files = rng.integers(len(parts), size=size)
-        found = [(parts[file], int(rng.integers(parts[file].count))) for file in files]
+        """Return `size` series, each any one of any folder."""
+        folders = [list(each.values()) for each in self._parts.values() if each]
+        found = []
+        for _ in range(size):
+            parts = folders[int(rng.integers(len(folders)))]
+            part = parts[int(rng.integers(len(parts)))]
+            found.append((part, int(rng.integers(part.count))))
         return Seen(*(np.stack([getattr(part, key)[place] for part, place in found]) for key in KEYS))
