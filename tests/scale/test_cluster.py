@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import redis
 from pydicom import dcmread
-from sqlalchemy import select
+from sqlalchemy import select, text
 
-from db.session import open_database
+from db.session import head, open_database
 from db.tables import Series
 from tests.chaos.ledger import Ledger
 from tests.chaos.objects import next_number, series, series_uid, write
@@ -128,6 +128,23 @@ def test_what_a_receiver_leaves_is_taken_up(made: Cluster, ending: str) -> None:
     assert made.stop(name) == 0 if ending == "stop" else made.kill(name) is None
     del made.ports[name], made.processes[name]
     wait_until(lambda: arrived(made, files), "it is delivered")
+
+
+def test_processes_of_the_version_before_go_on(made: Cluster) -> None:
+    """After a later version has migrated the tables, a process of this one may even start again and work."""
+    database = open_database(made.database.url)
+    with database.session() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        session.execute(text("ALTER TABLE series ADD COLUMN of_a_later_version TEXT"))
+    assert made.stop("worker-1") == 0
+    made.start("worker-1")
+    files = series(made.folder / "in", 2)
+    insist(made.port(), files, Ledger())
+    wait_until(lambda: arrived(made, files), "it is delivered")
+    with database.session() as session:
+        session.execute(text("ALTER TABLE series DROP COLUMN of_a_later_version"))
+        session.execute(text("UPDATE alembic_version SET version_num = :head"), {"head": head()})
+    database.close()
 
 
 def test_a_flush_makes_a_series_stable_at_once(made: Cluster) -> None:
