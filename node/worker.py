@@ -65,9 +65,7 @@ def main(connection: Connection, config: Config) -> None:
     decoders = decoders_of(config)
     database = open_migrated(config.database.url, config.dispatch == "celery")
     spool = Spool(config.spool.folder, int(config.spool.minimum_free))
-    classifier = Classifier.load(
-        config.weights(), threads=config.classify.threads, runtime=config.classify.runtime
-    )
+    classifier = networks(config)
     try:
         connection.send("ready")
     except BrokenPipeError:
@@ -85,6 +83,15 @@ def main(connection: Connection, config: Config) -> None:
         except Exception as error:
             log.exception("a series could not be classified", series_id=series_id)
             connection.send(f"{type(error).__name__}: {error}")
+
+
+def networks(config: Config) -> Classifier:
+    """Load the networks; those that `preload` names are compiled now, the others when first needed."""
+    classify = config.classify
+    loaded = Classifier.load(config.weights(), threads=classify.threads, runtime=classify.runtime)
+    for name in classify.preload:
+        loaded.runtime(name)
+    return loaded
 
 
 def decoders_of(config: Config) -> Decoders:

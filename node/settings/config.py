@@ -70,6 +70,7 @@ class Classify(Section):
     weights: Weights = Weights()
     ct_series: str = SHIPPED
     runtime: Runtime = "auto"
+    preload: tuple[Literal["CT", "MR", "MR_LENGTHWISE", "XR"], ...] = ()
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     threads: Annotated[int, Field(ge=0)] = 0
     decoders: Annotated[int, Field(ge=0, le=64)] | None = None

@@ -11,7 +11,7 @@ from model.classify import SHIPPED, Classifier
 from model.frames import read_headers
 from node import version
 from node.settings.config import Config
-from node.worker import classify
+from node.worker import classify, networks
 from tests.builders import SAGITTAL, Recipe, real_series, write
 from tests.multiframe import Enhanced, write_enhanced
 
@@ -43,6 +43,13 @@ def test_images_come_back_in_order_along_the_body(classifier: Classifier, tmp_pa
     assert {image.sop_instance_uid for image in found.images} == {path.stem for path in paths}
     assert found.weights_digest == classifier.digest("CT")
     assert found.software_version == f"{version.VERSION} {classifier.runtime('CT')}"
+
+
+def test_networks_are_made_ready_as_asked() -> None:
+    """What `preload` names is compiled at once; everything else waits for its first image."""
+    asked = Config.standalone().classify.model_copy(update={"preload": ("XR",)})
+    found = networks(Config.standalone().model_copy(update={"classify": asked}))
+    assert [name for name, one in found._loaded.items() if "compiled" in vars(one)] == ["XR"]
 
 
 def test_undecodable_images_are_left_out_of_a_tilted_stack(classifier: Classifier, tmp_path: Path) -> None:
