@@ -1,5 +1,6 @@
 """The connection: opening SQLite or PostgreSQL, transactions, and bringing the schema up to date."""
 
+import sqlite3  # noqa: F401 - before TensorFlow, whose own SQLite has no full text and would take its place
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass

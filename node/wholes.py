@@ -32,6 +32,9 @@ log = structlog.get_logger()
 ALONG: Final = frozenset({"coronal plane", "sagittal plane"})
 """Reasons of the gate for images that make a volume, though no slice network knows their plane."""
 UNPLACED: Final = frozenset({"no image orientation", "unusable image orientation", "no image position"})
+AT_MOST: Final = 0.6
+"""No verdict by the projection alone is surer: few studies of sources never trained on stand behind it, and of
+what it never saw it has no doubt. So copies keep their tags unless a site lowers `relabel.fill_confidence`."""
 CONTRAST: Final = 0.6
 """How sure the network must be of contrast, given or not, for that to be told."""
 
@@ -88,7 +91,7 @@ class Onlooker:
         if said is None:
             return outcome
         outcome = replace(outcome, whole=_whole(said, config.classify.minimum_confidence))
-        if outcome.verdict is None and said.stretches is not None:
+        if outcome.verdict is None and not said.contradicts:
             outcome = _along(outcome, said, config)
         if outcome.verdict is not None and said.contradicts:
             flags = (*outcome.verdict.flags, _contradiction(said))
@@ -181,7 +184,7 @@ def _along(outcome: Outcome, said: SeriesPrediction, config: Config) -> Outcome:
     images = tuple(replace(image, reason=None) if image in along else image for image in outcome.images)
     return replace(
         outcome,
-        verdict=replace(verdict, spans=spans, rule=PROJECTION),
+        verdict=replace(verdict, spans=spans, rule=PROJECTION, confidence=min(verdict.confidence, AT_MOST)),
         images=images,
         reason=None,
         weights_digest=said.weights_digest,

@@ -182,3 +182,11 @@ def test_a_wrong_password_is_not_shown(postgres_url: str) -> None:
     with pytest.raises(DatabaseError, match="authentication failed") as raised:
         open_database(wrong)
     assert "wrong-secret" not in str(raised.value)
+
+
+def test_full_text_is_there_beside_tensorflow(tmp_path: Path) -> None:
+    """TensorFlow brings a SQLite without full text; what was loaded first serves the process."""
+    url = f"sqlite:///{tmp_path / 'test.sqlite'}"
+    program = f"import db.session; import tensorflow; db.session.migrate({url!r})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

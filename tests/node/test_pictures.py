@@ -158,7 +158,10 @@ def test_the_worker_draws_what_it_classifies(spool: Spool, database: Database) -
 def test_what_is_passed_on_is_drawn_too(spool: Spool, database: Database) -> None:
     """A coronal series, which no network looks at, shows a few of its images."""
     changes: dict[str, Any] = {"n": 20, "orientation": CORONAL}
-    assert decided(spool, database, SETTINGS, **changes).term is None
+    blind = SETTINGS.model_copy(
+        update={"classify": SETTINGS.classify.model_copy(update={"ct_series": "off"})}
+    )
+    assert decided(spool, database, blind, **changes).term is None
     layout = sheet.read_layout(picture_of(spool, replace(Recipe(), **changes)))
     assert layout is not None
     assert len(layout.tiles) == UNCLASSIFIED
