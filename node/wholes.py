@@ -33,8 +33,8 @@ ALONG: Final = frozenset({"coronal plane", "sagittal plane"})
 """Reasons of the gate for images that make a volume, though no slice network knows their plane."""
 UNPLACED: Final = frozenset({"no image orientation", "unusable image orientation", "no image position"})
 AT_MOST: Final = 0.6
-"""No verdict by the projection alone is surer: few studies of sources never trained on stand behind it, and of
-what it never saw it has no doubt. So copies keep their tags unless a site lowers `relabel.fill_confidence`."""
+"""No verdict by the projection alone is surer: few studies of sources never trained on stand behind it, and
+it doubts nothing that it never saw. So copies keep their tags unless `relabel.fill_confidence` is lowered."""
 CONTRAST: Final = 0.6
 """How sure the network must be of contrast, given or not, for that to be told."""
 

@@ -198,7 +198,7 @@ def test_a_series_that_kills_every_worker_is_delivered_unlabelled(line: Line) ->
 
 def test_a_hanging_worker_is_replaced(line: Line) -> None:
     """A worker that shows no sign of life is killed, and another one does the work."""
-    line.node.settings["classify"] = line.node.settings.get("classify", {}) | {"hang_timeout_s": 5}
+    line.node.settings["classify"] = line.node.settings.get("classify", {}) | {"hang_timeout_s": 15}
     line.start_archive()
     line.node.start()
     line.send()
@@ -208,5 +208,5 @@ def test_a_hanging_worker_is_replaced(line: Line) -> None:
     assert storescu(line.node.port, again).returncode == 0
     row = line.node.wait_for_state("delivered", 2)[0]
     assert hanging not in line.node.workers()
-    assert "no sign of life for 5 s" in line.node.log.read_text()
+    assert "no sign of life for 15 s" in line.node.log.read_text()
     assert (row.instances, row.classified) == (3, 3)

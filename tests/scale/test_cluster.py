@@ -19,7 +19,7 @@ from tests.harness import wait_until
 from tests.scale.balancer import balancer
 from tests.scale.cluster import Cluster, cluster
 
-pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+pytestmark = [pytest.mark.alone, pytest.mark.filterwarnings("ignore::ResourceWarning")]
 
 
 @pytest.fixture(scope="module")
