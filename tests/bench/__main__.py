@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -75,15 +75,16 @@ def main() -> None:
     started = time.monotonic()
     shutil.rmtree(plan.folder, ignore_errors=True)
     plan.folder.mkdir(parents=True)
-    with tempfile.TemporaryDirectory(dir=plan.folder) as folder:
-        tables = _measure(Path(folder), plan.images, plan.rounds, plan.only)
-        filesystem = _filesystem(Path(folder))
-    minutes = (time.monotonic() - started) / 60
-    head = _head(filesystem, minutes, plan.images)
     _, lists = split(plan.out.read_text(encoding="utf-8") if plan.out.exists() else "")
-    measured = "\n".join(table.markdown() for table in tables)
     several = kept(plan.out, SEVERAL)
-    plan.out.write_text("\n".join(filter(None, (head + measured, lists, several))), encoding="utf-8")
+    with tempfile.TemporaryDirectory(dir=plan.folder) as folder:
+        for sections in _measure(Path(folder), plan.images, plan.rounds, plan.only):
+            # After each section: what is interrupted keeps what it has measured.
+            minutes = (time.monotonic() - started) / 60
+            head = _head(_filesystem(Path(folder)), minutes, plan.images)
+            measured = "\n".join(section.markdown() for section in sections)
+            document = "\n".join(filter(None, (head + measured, lists, several)))
+            plan.out.write_text(document, encoding="utf-8")
 
 
 class Section(Protocol):
@@ -93,7 +94,8 @@ class Section(Protocol):
         """Write it."""
 
 
-def _measure(folder: Path, images: int, rounds: int, only: str) -> list[Section]:
+def _measure(folder: Path, images: int, rounds: int, only: str) -> Iterator[list[Section]]:
+    """Measure one section after the other; yield all there are after each."""
     recipe = Recipe(n=images, rows=512, columns=512, step_mm=1, seed="bench", body_part=None, pixels=_ellipse)
     files = write(folder / "source", recipe)
     sections: dict[str, Callable[[], Section]] = {
@@ -119,12 +121,13 @@ def _measure(folder: Path, images: int, rounds: int, only: str) -> list[Section]
         if only in name:
             made[name] = section()
             print(made[name].markdown(), flush=True)
+            yield list(made.values())
     _stages(folder, files, recipe, made)
     received = {int(name.split()[1]): made[name] for name in made if name.startswith("receive")}
     tables = {number: each for number, each in received.items() if isinstance(each, Table)}
     if tables:
         receive_plot(tables)
-    return list(made.values())
+    yield list(made.values())
 
 
 def _stages(folder: Path, files: list[Path], recipe: Recipe, made: dict[str, Section]) -> None:
