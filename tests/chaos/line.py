@@ -36,7 +36,8 @@ class Line:
         self.archive = Archive(folder / "archive")
         self.ledger = Ledger()
         destinations = sections.pop("destinations", None) or [self.archive.destination()]
-        sections["classify"] = {"decoders": 0} | sections.get("classify", {})  # the stand-in sees images
+        blind = {"decoders": 0, "ct_series": "off"}  # the stand-in sees images, and nothing else looks
+        sections["classify"] = blind | sections.get("classify", {})
         made = make_node(folder / "node", *destinations, **sections)
         self.node: RunningNode = QuickNode(made.folder, made.settings) if quick else made
         self.node.module = "tests.chaos.victim"

@@ -18,6 +18,7 @@ from typing import Any, Final
 
 import numpy as np
 
+import model.read
 from model.classify import Classifier
 from model.prediction import Prediction
 from model.read import Image, ImageHeader
@@ -101,8 +102,8 @@ def _die(marker: Path) -> None:
 
 def spoil_worker(how: str, marked: str) -> None:
     """Have the worker hang, crash or run out of memory over the image whose file name holds `marked`."""
-    worker = import_module("node.worker")
-    read_pixels = worker.read_pixels
+    import_module("node.worker")  # and with it all that decodes
+    read_pixels = model.read.read_pixels
 
     def spoiled(header: ImageHeader) -> Image:
         if marked in header.path.name:
@@ -110,7 +111,7 @@ def spoil_worker(how: str, marked: str) -> None:
         image: Image = read_pixels(header)
         return image
 
-    replace(worker, "read_pixels", spoiled)
+    replace(model.read, "read_pixels", spoiled)
 
 
 def _spoil(how: str) -> None:
