@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.series_networks import HEADS, SeriesDefinition, build
-from model.weights_file import WeightsError, file_digest, read_card, write_card
+from model.weights_file import WeightsError, file_digest, fitted, read_card, write_card
 
 SHIPPED: Final = Path(__file__).parent / "weights" / "ct_series.npz"
 """The weights for whole CT series that come with the package."""
@@ -60,9 +60,4 @@ def load(path: Path) -> SeriesWeights:
 
 def restore(path: Path, weights: SeriesWeights) -> Any:
     """Return the keras.Model that verified weights describe; raises WeightsError where they do not fit."""
-    model = build(weights.definition)
-    try:
-        model.set_weights(list(weights.arrays))
-    except ValueError as error:
-        raise WeightsError(f"the weights {path} do not fit the network of their card: {error}") from error
-    return model
+    return fitted(path, build(weights.definition), weights.arrays)

@@ -9,7 +9,7 @@ import json
 import math
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -135,9 +135,13 @@ def _finite(value: object) -> float | None:
 
 def restore(path: Path, weights: Weights) -> Any:
     """Return the keras.Model that verified weights describe; raises WeightsError where they do not fit."""
-    model = build(weights.definition)
+    return fitted(path, build(weights.definition), weights.arrays)
+
+
+def fitted(path: Path, model: Any, arrays: Sequence[NDArray[np.float32]]) -> Any:
+    """Put the arrays of `path` into a keras.Model and return it; raises WeightsError if they do not fit."""
     try:
-        model.set_weights(list(weights.arrays))
+        model.set_weights(list(arrays))
     except ValueError as error:
         raise WeightsError(f"the weights {path} do not fit the network of their card: {error}") from error
     return model
