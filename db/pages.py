@@ -26,8 +26,8 @@ from db.wholes import WholeRow
 from db.words import SERIES_TEXT, Number, matches
 from rules.verdict import Span
 
-CAP: Final = 10_000
-"""As far as matching series are counted; a person reads no more, and one per cent of a million is many."""
+CAP: Final = 5_000
+"""As far as matching series are counted; a person reads no more, and half a per cent of a million is many."""
 MAXIMUM_SIZE: Final = 500
 
 _VALUES: Final[dict[Order, ColumnElement[Any]]] = {

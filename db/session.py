@@ -165,7 +165,9 @@ def _engine(url: URL) -> Engine:
     """Make the engine; its error messages leave out parameters, which hold patients' names."""
     try:
         if url.drivername == "postgresql+psycopg":
-            return create_engine(url, pool_pre_ping=True, hide_parameters=True)
+            engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
+            event.listen(engine, "connect", _prepare_postgresql)
+            return engine
         engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, hide_parameters=True)
     except (ImportError, NoSuchModuleError):
         raise DatabaseError(
@@ -174,6 +176,19 @@ def _engine(url: URL) -> Engine:
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _prepare_postgresql(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    """Have every question planned for what it asks.
+
+    A plan for any value, which the server takes up after some calls, walks a million rows for a rare one;
+    and what it compiles for questions that look dear takes longer than answering them.
+    """
+    cursor = connection.cursor()
+    for setting in ("plan_cache_mode = force_custom_plan", "jit = off"):
+        cursor.execute(f"SET {setting}")
+    cursor.close()
+    connection.commit()
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:

@@ -53,9 +53,19 @@ def free_port() -> int:
     raise AssertionError("a hundred ports are taken")
 
 
+def peers_path() -> str:
+    """Return PATH without this Python's folder, and with those of servers, which not every PATH has.
+
+    pynetdicom installs a storescp and others beside Python; an active environment puts them first.
+    """
+    ours = Path(sys.executable).parent
+    folders = [folder for folder in os.get_exec_path() if Path(folder) != ours]
+    return os.pathsep.join([*folders, "/usr/sbin", "/sbin"])
+
+
 def command(name: str) -> str:
     """Return the path of a peer's program; fail with a sentence where it is missing."""
-    found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")  # servers; not every PATH has it
+    found = shutil.which(name, path=peers_path())
     assert found, f"{name} is missing; run: make peers"
     return found
 

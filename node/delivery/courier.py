@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
 from typing import Final
 
 import structlog
@@ -138,7 +137,7 @@ class Courier:
             if self._paused() or self._stopped_in_turn(each, stop):
                 break
             try:
-                answer, named = self._store(sender, each, ahead)
+                answer, named = self._store(sender, each, ahead, tally)
             except PeerError as error:
                 self._postpone(each, None, str(error))
                 return Ending(answered, True, error.pause_s, str(error))
@@ -160,6 +159,8 @@ class Courier:
 
     def _stopped_in_turn(self, work: DeliveryWork, stop: threading.Event) -> bool:
         """Wait for the instance's turn; tell whether the node stops meanwhile."""
+        if self._rate.free:
+            return stop.is_set()
         source = self._spool.path(work.path)
         return stop.wait(self._rate.take(source.stat().st_size if source.exists() else 0))
 
@@ -170,12 +171,19 @@ class Courier:
         place = self._outgoing / f"{work.delivery_id}.dcm"
         return Outgoing(source, relabelled(work, source, self._modifier), place)
 
-    def _store(self, sender: Sender, work: DeliveryWork, ahead: Ahead) -> tuple[Answer, Identity | None]:
+    def _store(
+        self, sender: Sender, work: DeliveryWork, ahead: Ahead, tally: Tally
+    ) -> tuple[Answer, Identity | None]:
         """Send one instance; return the answer, and what it calls itself where it is to be read back."""
         began = time.monotonic()
+
+        def meanwhile() -> None:
+            ahead.make_next(work)
+            tally.note_if_many()
+
         with ahead.take(work) as what:
             named = identity(what.file()) if self._destination.verify else None
-            answer = self._offer(sender, work, what, partial(ahead.make_next, work))
+            answer = self._offer(sender, work, what, meanwhile)
         metrics.DELIVERY_SECONDS.labels(self._destination.name).observe(time.monotonic() - began)
         return answer, named
 

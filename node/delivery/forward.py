@@ -29,7 +29,7 @@ log = structlog.get_logger()
 _POLL_S: Final = 1.0
 """How often the database is asked for work that came from elsewhere (another process, `resend`)."""
 
-_BATCH: Final = 200
+_BATCH: Final = 500
 
 
 class Forwarder:

@@ -20,6 +20,11 @@ class Rate:
         self._free_at = clock()
         self._lock = threading.Lock()
 
+    @property
+    def free(self) -> bool:
+        """Tell whether nobody ever waits."""
+        return self._instances_per_s is None and self._bytes_per_s is None
+
     def take(self, size_bytes: int) -> float:
         """Take the next turn, for so many bytes; return how long to wait for it, in seconds."""
         took_s = max(

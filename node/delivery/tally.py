@@ -13,7 +13,10 @@ from node.delivery.transport import Answer
 
 _MOST: Final = 50
 _LONGEST_S: Final = 0.5
-"""What a kill finds not noted yet is sent again, the same bytes: so it is little, and soon noted."""
+"""What a kill finds not noted yet is sent again, the same bytes: so it is little, and soon noted.
+
+It is best noted while a peer is busy with the next instance; where that does not happen, at twice as much.
+"""
 
 
 class Tally:
@@ -33,7 +36,12 @@ class Tally:
         if not self._taken:
             self._since_s = time.monotonic()
         self._taken.append((work, answer))
-        if len(self._taken) >= _MOST or time.monotonic() - self._since_s > _LONGEST_S:
+        self.note_if_many(2)
+
+    def note_if_many(self, times: int = 1) -> None:
+        """Write down what was counted if it is so many times what is little."""
+        waited_s = time.monotonic() - self._since_s
+        if len(self._taken) >= times * _MOST or (self._taken and waited_s > times * _LONGEST_S):
             self.note()
 
     def note(self) -> None:

@@ -10,20 +10,23 @@ import ssl
 import struct
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import Final, cast
 
 from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.transport import AssociationSocket
 
-from node.dimse import P_DATA_TF
+from node.dimse import P_DATA_TF, VALUE_HEADER_BYTES
 from node.intake import pdu
 from node.intake.bounds import Limits, Memory
-from node.intake.lane import Gate, Store, StoreRequest, answer, begun, collect
+from node.intake.lane import Body, Gate, Receipt, Store, StoreRequest, answer, begun, check, values
 from node.intake.upper_layer import Patient
 
-_READ_BYTES: Final = 262144
+_READ_BYTES: Final = 4096
+"""What is read ahead of a place of its own: commands and headers, and little of what is copied then."""
+_WAIT_S: Final = 1.0
+"""How long a read waits at a time, so that the socket's timeout need not be set anew for each."""
 _PATIENCE_S: Final = 0.05
 """How long the upper layer waits for the peer at a time, while nothing is to be sent."""
 
@@ -55,6 +58,7 @@ class Guarded(AssociationSocket):  # type: ignore[misc]  # the library is not ty
         self._limits, self._memory, self._store, self._cut = limits, memory, store, cut
         self._messages = pdu.Messages(limits.maximum_message_bytes)
         self._buffer = bytearray(request)
+        self._body = Body()
         self._kind: int | None = None  # of the PDU whose body comes next
         self._associated = False
         self._unanswered = 1
@@ -105,13 +109,14 @@ class Guarded(AssociationSocket):  # type: ignore[misc]  # the library is not ty
         request = self._begun()
         if request is None:
             return False
-        data = self._data_set(request)
-        if data is None:
-            if self._ended:
-                self._lost()
-            return self._ended  # otherwise the peer ends the association amid the message
-        with memoryview(data) as view:
-            rejection = self._store(self._assoc, request, view)
+        with closing(self._store(self._assoc, request)) as receipt:
+            if not self._took_data_set(request, receipt):
+                if self._ended:
+                    self._lost()
+                return self._ended  # otherwise the peer ends the association amid the message
+            with self._body.whole() as data:
+                rejection = receipt.whole(data)
+        self._body.clear()
         self.send(answer(request, rejection))
         return True
 
@@ -129,23 +134,67 @@ class Guarded(AssociationSocket):  # type: ignore[misc]  # the library is not ty
         end = pdu.HEADER_BYTES + length
         return begun(self._assoc, bytes(self._buffer[pdu.HEADER_BYTES : end])) if self._filled(end) else None
 
-    def _data_set(self, request: StoreRequest) -> bytearray | None:
-        """Read a request to its end and return its data set; None where it breaks off."""
-        data = bytearray()
+    def _took_data_set(self, request: StoreRequest, receipt: Receipt) -> bool:
+        """Read a request to its end, and its data set into the body; False where it breaks off."""
+        self._body.clear()
+        first = True
         try:
             while self._filled(pdu.HEADER_BYTES) and self._buffer[0] == P_DATA_TF:
-                (length,) = struct.unpack_from(">L", self._buffer, 2)
-                if len(self.recv(pdu.HEADER_BYTES)) < pdu.HEADER_BYTES:
-                    return None
-                body = self.recv(length)
-                if not body:
-                    return None
-                with memoryview(body) as view:
-                    if collect(request, view, data):
-                        return data
+                ended = self._took_first(request, receipt) if first else self._took_next(request, receipt)
+                if ended is not False:
+                    return bool(ended)
+                first = False
         except pdu.Forbidden as forbidden:
             self._end(str(forbidden))
-        return None
+        return False
+
+    def _took_first(self, request: StoreRequest, receipt: Receipt) -> bool | None:
+        """Take the P-DATA-TF of the command; tell whether the data set ended in it, None at a breach."""
+        (length,) = struct.unpack_from(">L", self._buffer, 2)
+        if len(self.recv(pdu.HEADER_BYTES)) < pdu.HEADER_BYTES:
+            return None
+        body = self.recv(length)
+        if not body:
+            return None
+        ended = False
+        with memoryview(body) as view:
+            for value, is_last in values(request, view):
+                with self._body.place(len(value)) as place:
+                    place[:] = value
+                    receipt.add(place)
+                ended = is_last
+        return ended
+
+    def _took_next(self, request: StoreRequest, receipt: Receipt) -> bool | None:
+        """Take a P-DATA-TF of the data set straight into the body; as `_took_first` else."""
+        header = self._header(pdu.HEADER_BYTES)
+        if len(header) < pdu.HEADER_BYTES:
+            return None
+        self._kind = None
+        (left,) = struct.unpack_from(">L", header, 2)
+        if not self._memory.take(self, left):
+            self._end("its messages take most of the memory")
+            return None
+        ended = False
+        while left:
+            if left < VALUE_HEADER_BYTES:
+                raise pdu.Forbidden("a presentation data value that is cut off")
+            head = self._exactly(VALUE_HEADER_BYTES)
+            if not head:
+                return None
+            length, context_id, control = struct.unpack(">LBB", head)
+            pdu.check_value(length, left)
+            check(request, context_id, ended)
+            ended = self._messages.of_data_set(control, length - 2)
+            with self._body.place(length - 2) as place:
+                if not self._into(place):
+                    return None
+                receipt.add(place)
+            left -= 4 + length
+        self._pdu_s, self._last_s = None, time.monotonic()
+        if ended:
+            self._message_s = None
+        return ended
 
     def _next_header(self) -> bytes:
         return bytes(self._buffer[: pdu.HEADER_BYTES])
@@ -221,27 +270,42 @@ class Guarded(AssociationSocket):  # type: ignore[misc]  # the library is not ty
 
     def _filled(self, nr_bytes: int) -> bool:
         """Wait until so many bytes are there; False where the peer or the guard ended it."""
-        connection = self._connection()
         while len(self._buffer) < nr_bytes and not self._ended:
-            now = time.monotonic()
-            overdue = self._overdue(now)
-            if overdue is not None:
-                self._end(overdue)
-                break
-            try:
-                connection.settimeout(max(0.001, self._next_deadline() - now))
-                data = connection.recv(max(_READ_BYTES, nr_bytes - len(self._buffer)))
-            except TimeoutError:
-                continue
-            except OSError:
-                data = b""
-            if not data:
-                self._ended = True
-                if self._evicted is not None:
-                    self._cut(self._evicted)
-                return False
-            self._buffer += data
+            piece = bytearray(max(_READ_BYTES, nr_bytes - len(self._buffer)))
+            self._buffer += piece[: self._received(piece)]
         return not self._ended
+
+    def _into(self, place: memoryview) -> bool:
+        """Read until a place is full; False where the peer or the guard ended it."""
+        filled = min(len(place), len(self._buffer))
+        place[:filled] = self._buffer[:filled]
+        del self._buffer[:filled]
+        while filled < len(place) and not self._ended:
+            filled += self._received(place[filled:])
+        return not self._ended
+
+    def _received(self, place: bytearray | memoryview) -> int:
+        """Wait for what comes next and return its length, 0 where nothing came or it was ended."""
+        now = time.monotonic()
+        deadline, reason = min(self._deadlines())
+        if now >= deadline:
+            self._end(reason)
+            return 0
+        patience_s = min(_WAIT_S, max(0.001, deadline - now))
+        connection = self._connection()
+        try:
+            if connection.gettimeout() != patience_s:  # each call of settimeout is one of the system
+                connection.settimeout(patience_s)
+            received = connection.recv_into(place)
+        except TimeoutError:
+            return 0
+        except OSError:
+            received = 0
+        if not received:
+            self._ended = True
+            if self._evicted is not None:
+                self._cut(self._evicted)
+        return received
 
     def send(self, bytestream: bytes) -> None:
         """Send a PDU within the time that a PDU may take, or end the association."""
@@ -279,9 +343,6 @@ class Guarded(AssociationSocket):  # type: ignore[misc]  # the library is not ty
         if self._message_s is not None:
             found.append((self._message_s + limits.message_timeout_s, "a message takes longer than allowed"))
         return found
-
-    def _next_deadline(self) -> float:
-        return min(self._deadlines())[0]
 
     def _overdue(self, now: float) -> str | None:
         deadline, reason = min(self._deadlines())

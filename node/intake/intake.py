@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from node.auditing.audit import INSTANCES_TRANSFERRED, TRANSFER_BEGUN, Event, Fact, Trail
-from node.intake.identify import check_command, identify
+from node.intake.identify import Identity, check_command, identify
 from node.relabelling.part10 import Meta
 from node.status import DATA_SET_MISMATCH, Rejection
+from node.storage.draft import Draft
 from node.storage.spool import SeriesKey, Spool, Stored
 
 
@@ -34,19 +35,40 @@ class Offer:
     study_instance_uid: str | None = None
 
 
+def draft(spool: Spool, offer: Offer) -> Draft:
+    """Begin the file of an instance whose data set is still to come."""
+    meta = Meta(
+        offer.sop_class_uid, offer.sop_instance_uid, offer.transfer_syntax_uid, offer.calling_ae_title
+    )
+    return spool.draft(meta.encode())
+
+
 def take_in(spool: Spool, offer: Offer, data: memoryview, cap_bytes: int) -> Arrival:
     """Check a data set, hold it against what was announced, and store it; it is durable on return.
 
     `cap_bytes` limits what a deflated data set may grow to. Raises Rejection with the status to answer.
     """
+    identity = _checked(offer, data, cap_bytes)
+    with draft(spool, offer) as drafted:
+        drafted.add(data)
+        return _kept(spool, offer, drafted, identity)
+
+
+def keep(spool: Spool, offer: Offer, drafted: Draft, data: memoryview, cap_bytes: int) -> Arrival:
+    """Do what `take_in` does with a data set that was added to its draft while it came."""
+    return _kept(spool, offer, drafted, _checked(offer, data, cap_bytes))
+
+
+def _checked(offer: Offer, data: memoryview, cap_bytes: int) -> Identity:
     identity = identify(data, offer.transfer_syntax_uid, cap_bytes)
     check_command(identity, offer.sop_class_uid, offer.sop_instance_uid)
     if offer.study_instance_uid not in (None, identity.key.study_instance_uid):
         raise Rejection(DATA_SET_MISMATCH, "Study Instance UID is not that of the request")
-    meta = Meta(
-        identity.sop_class_uid, identity.sop_instance_uid, offer.transfer_syntax_uid, offer.calling_ae_title
-    )
-    stored = spool.store(identity.key, identity.sop_instance_uid, meta.encode(), data)
+    return identity
+
+
+def _kept(spool: Spool, offer: Offer, drafted: Draft, identity: Identity) -> Arrival:
+    stored = spool.keep(drafted, identity.key, identity.sop_instance_uid)
     return Arrival(stored, identity.sop_class_uid, offer.transfer_syntax_uid, offer.calling_ae_title)
 
 

@@ -6,9 +6,9 @@ behind it, on an accepted context. All else stays with the library. Source: PS3.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from pynetdicom.association import Association
 from pynetdicom.sop_class import StorageCommitmentPushModel, Verification
@@ -18,6 +18,10 @@ from node.intake import pdu
 from node.status import ERROR_COMMENT_CHARACTERS, SUCCESS, Rejection
 
 _NOT_STORAGE: Final = frozenset(map(str, (Verification, StorageCommitmentPushModel)))
+
+_LEAST_BYTES: Final = 1 << 16
+_KEPT_BYTES: Final = 1 << 20
+"""What an association may hold between messages: an image of 700 x 700 pixels."""
 
 _REST_S: Final = 0.1
 """How long the library's reactor stands still at a time while nothing is left to it."""
@@ -34,8 +38,47 @@ class StoreRequest:
     transfer_syntax_uid: str
 
 
-Store = Callable[[Association, StoreRequest, memoryview], Rejection | None]
-"""Stores an instance; it is durable on return, or the answer says why not."""
+class Receipt(Protocol):
+    """Takes an instance while it comes."""
+
+    def add(self, piece: memoryview) -> None:
+        """Take a piece of the data set; it is not looked at later."""
+
+    def whole(self, data: memoryview) -> Rejection | None:
+        """Take the data set as a whole; it is durable on return, or the answer says why not."""
+
+    def close(self) -> None:
+        """End, whether anything came or not."""
+
+
+Store = Callable[[Association, StoreRequest], Receipt]
+"""Begins to store an instance."""
+
+
+class Body:
+    """The data set of one message after the other, in memory that is kept for the next while it is small."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+        self._size = 0
+
+    def place(self, size_bytes: int) -> memoryview:
+        """Return where the next bytes belong; they must be there before anything else is asked."""
+        wanted = self._size + size_bytes
+        if wanted > len(self._bytes):
+            self._bytes += bytes(max(wanted, _LEAST_BYTES, len(self._bytes) * 9 // 8) - len(self._bytes))
+        start, self._size = self._size, wanted
+        return memoryview(self._bytes)[start:wanted]
+
+    def whole(self) -> memoryview:
+        """Return all that came."""
+        return memoryview(self._bytes)[: self._size]
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self._size = 0
+        if len(self._bytes) > _KEPT_BYTES:
+            self._bytes = bytearray()
 
 
 def begun(association: Association, body: bytes) -> StoreRequest | None:
@@ -64,19 +107,23 @@ def begun(association: Association, body: bytes) -> StoreRequest | None:
     return StoreRequest(context_id, message_id, sop_class, sop_instance, str(context.transfer_syntax[0]))
 
 
-def collect(request: StoreRequest, body: memoryview, data: bytearray) -> bool:
-    """Add what a P-DATA-TF holds of the request's data set; tell whether that is all of it.
+def values(request: StoreRequest, body: memoryview) -> Iterator[tuple[memoryview, bool]]:
+    """Yield what the first P-DATA-TF holds of the request's data set, each value with whether it is the last.
 
     Raises Forbidden where something else comes on another context or in the same PDU behind it.
     """
     ended = False
     for context_id, control, value in dimse.values(body):
-        if ended or context_id != request.context_id:
-            raise pdu.Forbidden("messages that are mixed")
+        check(request, context_id, ended)
         if not control & dimse.COMMAND:
-            data += value
             ended = bool(control & dimse.LAST)
-    return ended
+            yield value, ended
+
+
+def check(request: StoreRequest, context_id: int, ended: bool) -> None:
+    """Raise Forbidden where a value does not belong to the request."""
+    if ended or context_id != request.context_id:
+        raise pdu.Forbidden("messages that are mixed")
 
 
 def answer(request: StoreRequest, rejection: Rejection | None) -> bytes:

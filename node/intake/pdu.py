@@ -113,20 +113,23 @@ class Messages:
             if offset + 4 > len(body):
                 raise Forbidden("a presentation data value that is cut off")
             (length,) = struct.unpack_from(">L", body, offset)
-            if length < 2 or offset + 4 + length > len(body):
-                raise Forbidden("a presentation data value of a wrong length")
+            check_value(length, len(body) - offset)
             ended += self._value(body[offset + 5 : offset + 4 + length])
             offset += 4 + length
         return ended
 
+    def of_data_set(self, control: int, size_bytes: int) -> bool:
+        """Take a value whose content is still to come, and which must be of a data set, as `feed` does."""
+        self._count(bool(control & dimse.COMMAND), size_bytes + 1)
+        if not control & dimse.LAST:
+            return False
+        self._end()
+        return True
+
     def _value(self, value: memoryview) -> bool:
         """Take one value, its message control header first; tell whether it ends a message."""
-        is_command, is_last = value[0] & 1, value[0] & 2
-        self.bytes += len(value)
-        if self.bytes > self._maximum_bytes:
-            raise Forbidden(f"a message of more than {self._maximum_bytes} bytes")
-        if bool(is_command) == self._in_data_set:
-            raise Forbidden("parts of a message out of order")
+        is_command, is_last = value[0] & dimse.COMMAND, value[0] & dimse.LAST
+        self._count(bool(is_command), len(value))
         if is_command:
             self._command += value[1:]
             if len(self._command) > _MAXIMUM_COMMAND_BYTES:
@@ -136,10 +139,26 @@ class Messages:
         if is_command and has_data_set(bytes(self._command)):
             self._in_data_set = True
             return False
+        self._end()
+        return True
+
+    def _count(self, is_command: bool, size_bytes: int) -> None:
+        self.bytes += size_bytes
+        if self.bytes > self._maximum_bytes:
+            raise Forbidden(f"a message of more than {self._maximum_bytes} bytes")
+        if is_command == self._in_data_set:
+            raise Forbidden("parts of a message out of order")
+
+    def _end(self) -> None:
         self._command.clear()
         self._in_data_set = False
         self.bytes = 0
-        return True
+
+
+def check_value(length: int, left_bytes: int) -> None:
+    """Raise Forbidden unless a value of such a length, which stands before it, has its place in the rest."""
+    if length < 2 or 4 + length > left_bytes:
+        raise Forbidden("a presentation data value of a wrong length")
 
 
 def has_data_set(command: bytes) -> bool:

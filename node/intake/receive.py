@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import structlog
 from pydicom import config as pydicom_config
@@ -17,7 +18,7 @@ from node.delivery.scu import no_delay
 from node.intake.bounds import Memory
 from node.intake.certificates import Certificates
 from node.intake.door import Admission, Door, listen
-from node.intake.intake import Arrival, Offer, Transfer, take_in
+from node.intake.intake import Arrival, Offer, Transfer, draft, keep, take_in
 from node.intake.lane import StoreRequest
 from node.intake.lobby import Lobby
 from node.relabelling.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
@@ -53,7 +54,8 @@ class Receiver:
         self._config = config
         self._listed = frozenset(caller.ae_title for caller in config.callers)
         self._trail = trail or Trail(None)
-        self._spool = spool
+        self.spool = spool
+        self.cap_bytes = int(config.maximum_inflated_bytes)
         self._arrived = arrived
         self._released = released
         self._on_action = on_action
@@ -138,7 +140,9 @@ class Receiver:
             sop_class, sop_instance = str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID)
             syntax = str(event.context.transfer_syntax)
             offer = Offer(sop_class, sop_instance, syntax, _calling(event.assoc))
-            rejection = self._judge(event.assoc, offer, request.DataSet.getbuffer())
+            rejection = self.judge(
+                event.assoc, partial(take_in, self.spool, offer, request.DataSet.getbuffer(), self.cap_bytes)
+            )
         if rejection is None:
             return SUCCESS
         answer = Dataset()
@@ -146,19 +150,17 @@ class Receiver:
         answer.ErrorComment = rejection.comment[:ERROR_COMMENT_CHARACTERS]
         return answer
 
-    def _on_plain_store(
-        self, association: Association, request: StoreRequest, data: memoryview
-    ) -> Rejection | None:
-        """Answer a C-STORE request that came along the fast lane."""
+    def _on_plain_store(self, association: Association, request: StoreRequest) -> "_PlainStore":
+        """Begin to answer a C-STORE request that comes along the fast lane."""
         sop_class, sop_instance = request.sop_class_uid, request.sop_instance_uid
         offer = Offer(sop_class, sop_instance, request.transfer_syntax_uid, _calling(association))
-        return self._judge(association, offer, data)
+        return _PlainStore(self, association, offer)
 
-    def _judge(self, association: Association, offer: Offer, data: memoryview) -> Rejection | None:
+    def judge(self, association: Association, taken: Callable[[], Arrival]) -> Rejection | None:
         """Store an instance, and tell who has to know; return why it is refused, if it is."""
         try:
             with metrics.STORE_SECONDS.time():
-                arrival = take_in(self._spool, offer, data, int(self._config.maximum_inflated_bytes))
+                arrival = taken()
         except Rejection as rejection:
             return self._refused(association, rejection)
         except Exception:
@@ -208,6 +210,29 @@ class Receiver:
                 found = Transfer(self._trail, source, self._config.ae_title)
                 self._open[id(association)] = found
         return found
+
+
+class _PlainStore:
+    """An instance that comes along the fast lane: written while it comes, judged when it is whole."""
+
+    def __init__(self, receiver: Receiver, association: Association, offer: Offer) -> None:
+        self._receiver, self._association, self._offer = receiver, association, offer
+        self._draft = draft(receiver.spool, offer)
+
+    def add(self, piece: memoryview) -> None:
+        """Write a piece."""
+        self._draft.add(piece)
+
+    def whole(self, data: memoryview) -> Rejection | None:
+        """Judge what was written."""
+        spool, cap_bytes = self._receiver.spool, self._receiver.cap_bytes
+        return self._receiver.judge(
+            self._association, lambda: keep(spool, self._offer, self._draft, data, cap_bytes)
+        )
+
+    def close(self) -> None:
+        """Leave nothing that has no name."""
+        self._draft.close()
 
 
 def _calling(association: Association) -> str:

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import IO, Final
 
 from node.relabelling.part10 import meta_end
-from node.status import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, Rejection
+from node.status import CANNOT_UNDERSTAND, Rejection
+from node.storage.draft import Draft, cannot_write
 from node.storage.room import Room
 
 UID_PATTERN: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
@@ -30,10 +31,6 @@ REPORTS: Final = "reports"
 PICTURES: Final = "pictures"
 
 _REMEMBERED_FOLDERS: Final = 4096
-
-_PIECE_BYTES: Final = 65536
-"""What is written at a time: for more the kernel looks for long runs of free memory, at several times the
-cost of copying."""
 
 
 class SpoolError(RuntimeError):
@@ -114,27 +111,31 @@ class Spool:
                 folder.rmdir()
         return len(left)
 
-    def store(self, key: SeriesKey, uid: str, meta: bytes, data_set: memoryview) -> Stored:
-        """Write one instance so that it survives a power cut, then give it its final name.
+    def draft(self, meta: bytes) -> Draft:
+        """Begin an instance with what stands before its data set (`Meta.encode`)."""
+        return Draft(self._incoming / uuid.uuid4().hex, self.room, meta)
 
-        `meta` is preamble, prefix and file meta information; `data_set` is kept as received.
-        Raises Rejection 0xA700 when the disk is under its floor, the quota is reached or the write fails.
+    def store(self, key: SeriesKey, uid: str, meta: bytes, data_set: memoryview) -> Stored:
+        """Write one instance and `keep` it."""
+        with self.draft(meta) as draft:
+            draft.add(data_set)
+            return self.keep(draft, key, uid)
+
+    def keep(self, draft: Draft, key: SeriesKey, uid: str) -> Stored:
+        """Make a draft survive a power cut, then give it its final name.
+
+        Raises Rejection 0xA700 when the disk is under its floor, the quota is reached or a write failed.
         """
-        digest = hashlib.sha256(data_set).hexdigest()
         folder = self.instances / key.study_instance_uid / key.series_instance_uid
-        incoming = self._incoming / uuid.uuid4().hex
-        with self.room.reserved(len(meta) + len(data_set)):
-            try:
-                _write_durably(incoming, meta, data_set)
-                path, duplicate = self._give_name(incoming, folder, uid, digest)
-            except OSError as error:
-                raise Rejection(OUT_OF_RESOURCES, f"the spool cannot write: {error.strerror}") from error
-            finally:
-                incoming.unlink(missing_ok=True)
-            if not duplicate:
-                self.room.changed(len(meta) + len(data_set))
+        digest = draft.finished()
+        try:
+            path, duplicate = self._give_name(draft.path, folder, uid, digest)
+        except OSError as error:
+            raise cannot_write(error) from error
+        if not duplicate:
+            draft.kept()
         relative = path.relative_to(self.instances).as_posix()
-        return Stored(key, uid, relative, digest, len(data_set), duplicate)
+        return Stored(key, uid, relative, digest, draft.data_bytes, duplicate)
 
     def remove(self, paths: Iterable[str]) -> None:
         """Unlink files that are no longer needed, and the folders that become empty; some may be gone."""
@@ -222,7 +223,10 @@ class Spool:
         """
         incoming = self._incoming / uuid.uuid4().hex
         try:
-            _write_durably(incoming, content, memoryview(b""))
+            with incoming.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
             incoming.replace(self.folder / REPORTS / f"{uid}.dcm")
         finally:
             incoming.unlink(missing_ok=True)
@@ -260,15 +264,6 @@ def data_set_digest(path: Path, offset: int) -> str:
 
 def _folders(folder: Path) -> list[Path]:
     return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir())
-
-
-def _write_durably(path: Path, meta: bytes, data_set: memoryview) -> None:
-    with path.open("xb") as file:
-        file.write(meta)
-        for start in range(0, len(data_set), _PIECE_BYTES):
-            file.write(data_set[start : start + _PIECE_BYTES])
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _give_name(incoming: Path, folder: Path, uid: str, digest: str) -> tuple[Path, bool]:

@@ -17,7 +17,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 from db.accounts import Role
-from db.pages import page
+from db.pages import CAP, page
 from db.session import Database, migrate, open_database
 from node.web.context import make_context
 from node.web.pages.asking import question
@@ -152,8 +152,8 @@ def _section(found: Mapping[str, Mapping[str, Times]], series: int, rounds: int)
         f"Written by `python -m tests.bench.lists` on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC, load "
         f"average {os.getloadavg()[0]:.1f}. {series:,} made-up series (tests/bench/million.py), "
         f"{rounds} rounds after one that does not count; milliseconds, median and in parentheses the lowest "
-        "and the highest. A page has 50 lines and the count of what matches up to 10,000; the last column is "
-        "the whole HTML page, made in the same process, without the network.\n\n"
+        f"and the highest. A page has 50 lines and the count of what matches up to {CAP:,}; the last column "
+        "is the whole HTML page, made in the same process, without the network.\n\n"
     )
     return head + "\n".join(_table(name, times) for name, times in found.items())
 

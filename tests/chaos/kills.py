@@ -16,10 +16,11 @@ from tests.chaos.sender import NotAcceptedError
 from tests.harness import wait_until
 
 STEPS: Final[tuple[tuple[str, int], ...]] = (
-    ("before node.storage.spool:_write_durably", 3),  # received, nothing written
-    ("after node.storage.spool:_write_durably", 3),  # written, without its name
+    ("before node.storage.draft:Draft.add", 3),  # amid an instance, its file begun
+    ("before node.storage.draft:_sync", 3),  # written, and gone after a power cut
+    ("after node.storage.draft:_sync", 3),  # written, without its name
     ("after node.storage.spool:_give_name", 3),  # stored, not answered
-    ("after node.storage.spool:Spool.store", 3),
+    ("after node.storage.spool:Spool.keep", 3),
     ("before db.series:register", 1),  # complete, not in the database
     ("after db.series:register", 1),  # in a transaction that is not committed
     ("after node.series:Tracker._register", 1),  # committed

@@ -1,7 +1,10 @@
 """Tests of the fast lane: what goes along it ends as it does with the library, and the rest goes there."""
 
+import errno
+import os
 import socket
 import struct
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import UID
 
 from node import dimse
+from node.intake.lane import Body
 from node.intake.receive import Receiver
 from node.relabelling.part10 import (
     IMPLEMENTATION_CLASS_UID,
@@ -52,7 +56,7 @@ PING = data(ECHO, 3, 5)
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, bytes]:
     """A CT image: its SOP Instance UID and its data set, as it travels."""
-    [path] = write(tmp_path_factory.mktemp("image"), Recipe(n=1, rows=64, columns=64))
+    [path] = write(tmp_path_factory.mktemp("image"), Recipe(n=1, rows=128, columns=128))
     return str(dcmread(path).SOPInstanceUID), path.read_bytes()[meta_end(path) :]
 
 
@@ -62,9 +66,9 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     on_plain_store = Receiver._on_plain_store
 
-    def noted(self, association, asked, content):  # type: ignore[no-untyped-def]
+    def noted(self, association, asked):  # type: ignore[no-untyped-def]
         seen.append(asked.sop_instance_uid)
-        return on_plain_store(self, association, asked, content)
+        return on_plain_store(self, association, asked)
 
     monkeypatch.setattr(Receiver, "_on_plain_store", noted)
     return seen
@@ -142,6 +146,7 @@ def test_a_refusal_is_answered_alike(target: Target, image: tuple[str, bytes], w
         connection.sendall(PING)
         assert answered(connection)[dimse.COMMAND_FIELD] == b"\x30\x80"
     assert not target.stored()
+    assert not list((target.spool.folder / "incoming").iterdir())
 
 
 def test_lane_and_library_take_turns(target: Target, plain: list[str], image: tuple[str, bytes]) -> None:
@@ -191,6 +196,47 @@ def test_an_end_amid_an_instance_stores_nothing(target: Target, image: tuple[str
         ended_s(connection)
     wait_until(lambda: not association_threads(), "the association is gone")
     assert len(target.stored()) == len(target.arrivals) == 1
+    assert not list((target.spool.folder / "incoming").iterdir())
+
+
+def test_a_disk_that_fills_up_amid_an_instance_is_answered_at_its_end(
+    target: Target, image: tuple[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sender is heard to the end and told 0xA700; nothing stays, and the association goes on."""
+    uid, content = image
+    real = os.write
+
+    def full(handle: int, piece: memoryview) -> int:
+        if len(piece) > 10_000:  # the image's first, when much of it is still to come
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(handle, piece)
+
+    monkeypatch.setattr(os, "write", full)
+    with associated(target.port, ASKED) as connection:
+        connection.sendall(pdu(P_DATA, value(store_command(uid), 3)))
+        for piece in cut(content, 3000):
+            connection.sendall(pdu(P_DATA, piece))
+        answer = answered(connection)
+        assert answer == expected(uid, 0xA700, b"the spool cannot write: No space left on device ")
+        monkeypatch.setattr(os, "write", real)
+        connection.sendall(pdu(P_DATA, value(store_command(uid), 3)) + pdu(P_DATA, value(content, LAST)))
+        assert answered(connection) == expected(uid, 0x0000)
+    assert len(target.stored()) == 1
+    assert not list((target.spool.folder / "incoming").iterdir())
+
+
+def test_a_long_data_set_keeps_no_memory() -> None:
+    """Every byte has its place whatever came before, and what was long does not stay in memory."""
+    body = Body()
+    for length in (10, 3_000_000, 70_000, 0, 5):
+        parts = [bytes([number % 251]) * min(65_537, length) for number in range(length // 65_537 + 1)]
+        for part in parts:
+            with body.place(len(part)) as place:
+                place[:] = part
+        with body.whole() as whole:
+            assert bytes(whole) == b"".join(parts)
+        body.clear()
+        assert sys.getsizeof(body._bytes) < 9 << 17
 
 
 def test_the_meta_information_is_what_pydicom_writes() -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -18,7 +17,7 @@ from model.classify import SHIPPED
 from model.onnx_graph import exported
 from model.weights_file import load, restore
 from tests.bench.peers import relay
-from tests.harness import Archive, command, free_port, wait_until
+from tests.harness import Archive, command, free_port, peers_path, wait_until
 
 HERE: Final = Path(__file__).parent
 PLUGIN: Final = Path("/usr/share/orthanc/plugins/libOrthancPython.so")
@@ -52,9 +51,10 @@ def export(folder: Path) -> Path:
 
 
 def _environment(network: Path) -> Mapping[str, str]:
-    """Let programs find the packages of this project, and both ends send at once."""
+    """Let programs find the packages of this project and dcmtk's tools, and both ends send at once."""
     found = os.pathsep.join([str(Path.cwd()), sysconfig.get_paths()["purelib"]])
-    return {**os.environ, "PYTHONPATH": found, "BODYTAG_BENCH_NETWORK": str(network), "TCP_NODELAY": "1"}
+    theirs = {"PATH": peers_path(), "PYTHONPATH": found, "TCP_NODELAY": "1"}
+    return {**os.environ, **theirs, "BODYTAG_BENCH_NETWORK": str(network)}
 
 
 @contextmanager
@@ -72,7 +72,7 @@ def orthanc(folder: Path, network: Path, archive: Archive) -> Iterator[Peer]:
         "PythonScript": str(HERE / "orthanc_plugin.py"),
     }
     (folder / "orthanc.json").write_text(json.dumps(settings), encoding="utf-8")
-    arguments = [shutil.which("Orthanc") or "/usr/sbin/Orthanc", str(folder / "orthanc.json")]
+    arguments = [command("Orthanc"), str(folder / "orthanc.json")]
     with (folder / "log").open("wb") as log, _ended(arguments, log, _environment(network)) as process:
         echo = [command("echoscu"), "-aec", "ORTHANC", "127.0.0.1", str(port)]
         wait_until(lambda: subprocess.run(echo, capture_output=True).returncode == 0, "Orthanc answers")
