@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -140,6 +141,21 @@ def test_sqlite_is_durable(tmp_path: Path) -> None:
         }
     database.close()
     assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 30_000}
+
+
+def test_postgresql_plans_for_each_question(postgres_url: str) -> None:
+    """Every connection says so, and still does after a transaction that was rolled back."""
+    database = open_database(postgres_url)
+    with suppress(RuntimeError), database.session() as session:
+        session.execute(text("SELECT 1"))
+        raise RuntimeError
+    with database.reading() as session:
+        found = [
+            session.scalar(text(f"SHOW {name}"))
+            for name in ("plan_cache_mode", "jit", "max_parallel_workers_per_gather", "random_page_cost")
+        ]
+    database.close()
+    assert found == ["force_custom_plan", "off", "0", "1.1"]
 
 
 def test_reading_waits_for_no_writer(database_url: str) -> None:
