@@ -21,8 +21,12 @@ _SAGITTAL: Final = np.array([1.0, 0.0, 0.0])
 
 
 def stages() -> tuple[Stage, ...]:
-    """Return the stages: the network alone, the others, the shipped rules last."""
-    shipped = expanded(Config.standalone().rules)
+    """Return the stages: the network alone, the others, the node as it is installed, the shipped rules last.
+
+    Installed, an image below `classify.minimum_confidence` is unknown; the other stages name every one.
+    """
+    installed = Config.standalone()
+    shipped, minimum = expanded(installed.rules), installed.classify.minimum_confidence
     others, last = [], None
     for name, (title, rules) in STAGES.items():
         if expanded(rules) == shipped:
@@ -31,11 +35,14 @@ def stages() -> tuple[Stage, ...]:
             others.append(Stage(name, title, ruled(rules), resolves=True))
     if last is None:
         last = Stage("shipped", f"as shipped ({', '.join(shipped)})", ruled(shipped), resolves=True)
-    return (NETWORK, *others, last)
+    unsure = Stage(
+        "installed", f"as installed: below {minimum:g} unknown", ruled(shipped, minimum), resolves=True
+    )
+    return (NETWORK, *others, unsure, last)
 
 
-def ruled(rules: tuple[str, ...]) -> Callable[[SeriesOutput], Decided]:
-    """Return the stage that runs these rules, without a minimum confidence."""
+def ruled(rules: tuple[str, ...], minimum_confidence: float = 0.0) -> Callable[[SeriesOutput], Decided]:
+    """Return the stage that runs these rules."""
 
     def decided(output: SeriesOutput) -> Decided:
         normals = np.tile(_SAGITTAL, (len(output.probabilities), 1)) if output.lengthwise else None
@@ -43,7 +50,7 @@ def ruled(rules: tuple[str, ...]) -> Callable[[SeriesOutput], Decided]:
             output.classes, output.probabilities, output.positions_mm, normals, output.energy,
             output.maximum_energy,
         )  # fmt: skip
-        verdict = decide(evidence, rules, 0.0)
+        verdict = decide(evidence, rules, minimum_confidence)
         return Decided(verdict.regions, np.array(verdict.confidences, np.float64))
 
     return decided

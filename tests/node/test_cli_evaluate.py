@@ -157,6 +157,8 @@ def test_stages_are_the_nodes_own_rules() -> None:
     assert ruled(("paper",))(output).regions == ("chest",) * 7
     alone = SeriesOutput(classes, likely[3:4], None)
     assert ruled(("paper",))(alone).regions == ("foot",)
+    unsure = SeriesOutput(classes, np.array([[0.45, 0.35, 0.2]], np.float32), None)
+    assert [stage.decide(unsure).regions for stage in named[-2:]] == [("unknown",), ("chest",)]
 
 
 def test_the_first_telling_text_counts() -> None:
