@@ -147,7 +147,10 @@ def _report(request: "Request", out: Path | None, card: Path | None, as_json: bo
 
 
 def _ladder(request: "Request", against: str, card: Path | None) -> str:
-    """Return every stage of each part beside one of them, paired; it needs no calibration anew."""
+    """Return every stage of each part beside one of them, paired; it needs no calibration anew.
+
+    Of weights that were trained without some regions the card tells what becomes of these alone.
+    """
     from model.training import card as cards
     from model.training import ladder, left_out, session
     from node.cli.judging import stages
@@ -155,16 +158,17 @@ def _ladder(request: "Request", against: str, card: Path | None) -> str:
     with _progress() as begin:
         found = session.evaluate(request, stages(), begin, fit_maximum_energy)
     omitted = session.choice_of(found.network.weights.card.get("training")).omitted
-    parts = []
+    parts, unknown = [], []
     for name, judged in found.judged.items():
         part = found.parts[name]
         parts.append(f"{part.title}:\n\n{ladder.table(ladder.ladder(part, judged, against))}")
         lost = left_out.left_out(part, judged, found.network, omitted, accepted)
         if lost:
-            parts.append(left_out.table(lost))
+            unknown.append(f"{part.title}:\n\n{left_out.table(lost)}")
     if card is not None:
-        cards.insert(card, f"{found.network.modality} ladder", "\n\n".join(parts))
-    return "\n\n".join(parts)
+        kind = "left out" if omitted else "ladder"
+        cards.insert(card, f"{found.network.modality} {kind}", "\n\n".join(unknown if omitted else parts))
+    return "\n\n".join([*parts, *unknown])
 
 
 def _experiments(
