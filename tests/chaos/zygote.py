@@ -18,23 +18,37 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 
+import psutil
+
 from node import worker
 from tests.chaos import victim
 from tests.chaos.forked import Gone, ask
 
 _MESSAGE_BYTES: Final = 1 << 20
+_LOOK_S: Final = 5.0
+"""How often it is asked whether anybody is left who could ask for something."""
 
 
 def serve(address: Path, *modules: str) -> None:
-    """Fork whatever is asked for, until killed; `modules` are imported beforehand, too."""
+    """Fork whatever is asked for, until killed; `modules` are imported beforehand, too.
+
+    Where the process that started this one is killed, all that was forked ends with it.
+    """
+    parent = os.getppid()
     for name in ("node.cli.app", *modules):
         import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children, the kernel buries them
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(address))
         server.listen()
+        server.settimeout(_LOOK_S)
         while True:
-            asked, _ = server.accept()
+            try:
+                asked, _ = server.accept()
+            except TimeoutError:
+                if os.getppid() != parent:
+                    _end()
+                continue
             message, handles, _, _ = socket.recv_fds(asked, _MESSAGE_BYTES, 1)
             if not message:
                 asked.close()
@@ -49,6 +63,12 @@ def serve(address: Path, *modules: str) -> None:
             with suppress(OSError):  # whoever asked was killed meanwhile
                 asked.sendall(str(child).encode())
             asked.close()
+
+
+def _end() -> None:
+    for child in psutil.Process().children(recursive=True):
+        child.kill()
+    sys.exit()
 
 
 def _live(address: Path, request: dict[str, Any], handles: list[int]) -> None:
