@@ -83,8 +83,8 @@ def receive(folder: Path, files: Sequence[Path], rounds: int, associations: int)
         f"(+B{' --fork' if associations > 1 else ''}) that syncs does the same at each file's end, by a "
         "library loaded before the C library (tests/bench/durable.c), since it has no option for it; as "
         "shipped it does not sync. Orthanc has SyncStorageArea, which syncs the file but not its folder. "
-        "Before each run as much memory is touched as it will write, since a virtual machine's host takes back "
-        "what was free."
+        "Before each run as much memory is touched as it will write, since the host of a virtual machine "
+        "takes back what was free."
     )
     title = f"Receive, {associations} association{'s' if associations > 1 else ''}"
     syncing = partial(peer, LD_PRELOAD=str(_durable(folder)))
