@@ -26,9 +26,9 @@ from node.relabelling.relabel import Modifier
 from node.settings.destinations import DicomDestination
 from rules.decide import decide
 from rules.verdict import Evidence
-from tests.bench.measure import Run, Sample, Table, Watch, interleaved, own
+from tests.bench.measure import Run, Sample, Table, Watch, at_rest, interleaved, own
 from tests.builders import Recipe
-from tests.harness import Archive, command, free_port, make_node, storescu
+from tests.harness import Archive, command, free_port, make_node, storescu, wait_until
 from tests.node.bench import opened
 from tests.orthanc import Orthanc
 from tests.relabelled import write_copy
@@ -47,6 +47,7 @@ def receive(folder: Path, files: Sequence[Path], rounds: int, associations: int)
         here = folder / f"node{next(fresh)}"
         running = make_node(here, series={"stable_age_s": 3600}, web={"enabled": False}).start()
         assert running.process is not None
+        wait_until(partial(at_rest, running.process.pid), "the node has imported all it needs")
         try:
             fed = _feed(running.port, running.process.pid, files, associations)
             assert len(list((here / "spool" / "instances").rglob("*.dcm"))) == len(files)

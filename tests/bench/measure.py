@@ -106,3 +106,17 @@ def own(work: Callable[[], object]) -> Run:
 
 def _spread(values: list[float]) -> str:
     return f"{median(values):.2f} ({min(values):.2f}–{max(values):.2f})"
+
+
+def cpu_s(pid: int) -> dict[int, float]:
+    """Return the CPU seconds of a process and each of its children so far."""
+    root = psutil.Process(pid)
+    times = {each.pid: each.cpu_times() for each in (root, *root.children(recursive=True))}
+    return {number: float(used.user + used.system) for number, used in times.items()}
+
+
+def at_rest(pid: int) -> bool:
+    """Look for a second whether a process and its children have nothing to do."""
+    before = sum(cpu_s(pid).values())
+    psutil.cpu_percent(interval=1.0)
+    return sum(cpu_s(pid).values()) - before < 0.1

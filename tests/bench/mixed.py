@@ -10,8 +10,8 @@ from pathlib import Path
 
 from pydicom import uid
 
-from tests.bench.measure import Sample, Table, Watch, interleaved
-from tests.bench.through import STABLE_S, cpu_s, noisy
+from tests.bench.measure import Sample, Table, Watch, cpu_s, interleaved
+from tests.bench.through import STABLE_S, noisy
 from tests.builders import CORONAL, SAGITTAL, Recipe, write
 from tests.harness import Archive, RunningNode, free_port, make_node, running, storescu, wait_until
 

@@ -10,12 +10,11 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 from pydicom import dcmread, uid
 from pydicom.dataset import Dataset
 
-from tests.bench.measure import Run, Sample, Table, Watch, interleaved
+from tests.bench.measure import Run, Sample, Table, Watch, cpu_s, interleaved
 from tests.bench.peers import run as peers
 from tests.builders import Recipe, blob, dataset, write
 from tests.harness import Archive, RunningNode, free_port, make_node, running, storescu, wait_until
@@ -191,10 +190,3 @@ def send(port: int, files: Sequence[Path], syntax: str) -> None:
 def _proposed(syntax: str) -> Iterator[str]:
     if syntax == uid.JPEG2000Lossless:
         yield SENDING[uid.JPEG2000Lossless]
-
-
-def cpu_s(pid: int) -> dict[int, float]:
-    """Return the CPU seconds of a process and each of its children so far."""
-    root = psutil.Process(pid)
-    times = {each.pid: each.cpu_times() for each in (root, *root.children(recursive=True))}
-    return {number: float(used.user + used.system) for number, used in times.items()}
