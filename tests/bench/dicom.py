@@ -78,7 +78,16 @@ def receive(folder: Path, files: Sequence[Path], rounds: int, associations: int)
         shutil.rmtree(here)
         return fed
 
-    what = (
+    what = _received(associations)
+    title = f"Receive, {associations} association{'s' if associations > 1 else ''}"
+    syncing = partial(peer, LD_PRELOAD=str(_durable(folder)))
+    runs: dict[str, Run] = {_SYNCING: syncing, "node": node, "Orthanc": orthanc, "storescp as shipped": peer}
+    return interleaved(title, what, len(files), rounds, runs, _SYNCING)
+
+
+def _received(associations: int) -> str:
+    """Say what receiving is compared with."""
+    return (
         f"{associations} storescu process{'es' if associations > 1 else ''} (-R, PDU 128 KiB), start "
         "included. The node answers after fsync of file and folder and keeps a digest. storescp "
         f"(+B{' --fork' if associations > 1 else ''}) that syncs does the same at each file's end, by a "
@@ -87,10 +96,6 @@ def receive(folder: Path, files: Sequence[Path], rounds: int, associations: int)
         "Before each run as much memory is touched as it will write, since the host of a virtual machine "
         "takes back what was free."
     )
-    title = f"Receive, {associations} association{'s' if associations > 1 else ''}"
-    syncing = partial(peer, LD_PRELOAD=str(_durable(folder)))
-    runs: dict[str, Run] = {_SYNCING: syncing, "node": node, "Orthanc": orthanc, "storescp as shipped": peer}
-    return interleaved(title, what, len(files), rounds, runs, _SYNCING)
 
 
 def _durable(folder: Path) -> Path:
