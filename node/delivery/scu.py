@@ -2,7 +2,7 @@
 
 import socket
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,6 +10,7 @@ from typing import Any, Final
 from pydicom.dataset import Dataset
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
+from pynetdicom.pdu import A_ASSOCIATE_RJ
 from pynetdicom.presentation import build_context
 from pynetdicom.sop_class import StudyRootQueryRetrieveInformationModelFind as StudyRootFind
 from pynetdicom.sop_class import Verification
@@ -160,17 +161,18 @@ def connect(peer: Peer, contexts: Collection[Context]) -> Iterator[DicomSender]:
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = ae.connection_timeout = peer.timeout_s
     proposed = [build_context(abstract, transfer) for abstract, transfer in sorted(contexts)]
     tls = None if peer.tls is None else client_context(peer.tls)
+    heard: list[A_ASSOCIATE_RJ] = []
     association = ae.associate(
         peer.host,
         peer.port,
         contexts=proposed[:MAXIMUM_CONTEXTS],
         ae_title=peer.ae_title,
         max_pdu=MAXIMUM_PDU_BYTES,
-        evt_handlers=[(evt.EVT_CONN_OPEN, no_delay)],
+        evt_handlers=[(evt.EVT_CONN_OPEN, no_delay), (evt.EVT_PDU_RECV, _hear_rejection, [heard])],
         tls_args=None if tls is None else (tls, peer.host),
     )
     if not association.is_established:
-        raise PeerError(_why(association, peer, tls))
+        raise PeerError(_why(association, heard, peer, tls))
     turnstile = Turnstile(association)
     sender = DicomSender(association, turnstile, peer.timeout_s)
     try:
@@ -190,13 +192,24 @@ def echo(peer: Peer) -> int:
         return sender.echo()
 
 
-def _why(association: Association, peer: Peer, tls: NotingContext | None) -> str:
+def _hear_rejection(event: evt.Event, heard: list[A_ASSOCIATE_RJ]) -> None:
+    """Note a rejection as it is read.
+
+    pynetdicom 3.0 overlooks one that came, and closed the connection, before its requesting thread woke
+    from connecting: to that thread the connection was never made.
+    """
+    if isinstance(event.pdu, A_ASSOCIATE_RJ):
+        heard.append(event.pdu)
+
+
+def _why(
+    association: Association, rejections: Sequence[A_ASSOCIATE_RJ], peer: Peer, tls: NotingContext | None
+) -> str:
     where = peer.where
     if tls is not None and tls.said:
         return f"{where}: TLS failed: {tls.said}"
-    if association.is_rejected:
-        primitive = association.acceptor.primitive
-        return f"{where} rejected the association: {primitive.reason_str}"
+    for rejection in rejections:
+        return f"{where} rejected the association: {rejection.reason_str}"
     if association.is_aborted and association.acceptor.primitive is not None:
         return f"{where} aborted the association or accepted nothing that was proposed"
     return f"{where} does not answer"

@@ -1,10 +1,12 @@
 """Tests of delivery, against dcmtk's storescp and a storage SCP that answers what the test wants."""
 
+import socket
+import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -212,8 +214,6 @@ def test_one_dead_destination_does_not_delay_another(bench: Bench) -> None:
 @contextmanager
 def _swallowing() -> Iterator[int]:
     """Listen for connections and never say a word."""
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield int(server.getsockname()[1])
 
@@ -246,6 +246,51 @@ def test_a_peer_that_aborts_between_instances_is_noticed(tmp_path: Path) -> None
         for _ in range(2):
             with pytest.raises(PeerError, match="ended the association"):
                 sender.store(Outgoing(path))
+
+
+@contextmanager
+def _rejecting() -> Iterator[int]:
+    """Listen on a port; reject whoever comes, before the request was read."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def turn_away() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    with connection:
+                        connection.sendall(struct.pack(">BxLxBBB", 0x03, 4, 1, 1, 3))
+                        while connection.recv(65536):
+                            pass
+
+        thread = threading.Thread(target=turn_away)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def test_a_rejection_that_comes_at_once_is_heard() -> None:
+    """Other threads at work: the thread that asks may wake after the connection is closed again."""
+    done = threading.Event()
+
+    def work() -> None:
+        while not done.is_set():
+            pass
+
+    workers = [threading.Thread(target=work) for _ in range(3)]
+    for each in workers:
+        each.start()
+    try:
+        with _rejecting() as port:
+            for _ in range(20):
+                with pytest.raises(PeerError, match="rejected the association: Calling AE title not"):
+                    scu.echo(scu.Peer("ANY", "127.0.0.1", port, "TEST", 10))
+    finally:
+        done.set()
+        for each in workers:
+            each.join()
 
 
 def test_pauses_double_up_to_the_maximum_with_jitter() -> None:
