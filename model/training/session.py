@@ -148,10 +148,14 @@ def shown(found: Evaluated, made: Report, data: Path) -> Pictures:
 def update_card(found: Evaluated, made: Report, data: Path, card: Path) -> None:
     """Write figures, data and comparison between their markers in the model card, and into the weights' card.
 
+    Anatomies alone have a place of their own and leave the weights' card as it is.
     Raises EvaluationError where the markers are missing.
     """
     modality = found.network.modality
     name = f"{modality} lengthwise" if found.network.weights.lengthwise else modality
+    if all(part.synthetic for part in made.parts):
+        insert(card, f"{name} anatomy left out", tables(made))
+        return
     choice = choice_of(found.network.weights.card.get("training"))
     origins = provenance.all_origins(data, modality, split.read(), choice)
     insert(card, f"{name} figures", tables(made))

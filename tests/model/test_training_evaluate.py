@@ -1,6 +1,7 @@
 """Evaluation from weights to figures: parts, predictions that are kept, calibration, experiments."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from model.classify import Classifier
 from model.regions import CT_CLASSES
 from model.training import card, experiments, predictions, provenance, session, split
 from model.training.cases import Part, left_out, part, synthetic
-from model.training.evaluate import Judged, calibrate, outcome, score
+from model.training.evaluate import Judged, calibrate, judge, outcome, score
 from model.training.report import from_json, to_json
 from model.training.sampler import Choice
 from model.training.stages import NETWORK, SeriesOutput
@@ -174,6 +175,24 @@ def test_whole_evaluation(data: Path, runs: Path, tmp_path: Path) -> None:
     assert read_card(path)["figures"]["validation"]["network"]["slices"] == 16
     assert read_card(path)["temperature"] == found.network.temperature
     assert read_card(path)["maximum_energy"] == pytest.approx(found.network.maximum_energy)
+
+
+def test_an_anatomy_left_out_has_a_place_of_its_own(data: Path, runs: Path, tmp_path: Path) -> None:
+    """Synthetic slices of a body never enter the figures of real ones, nor the weights' card."""
+    path = runs / "light" / "ct.npz"
+    before = path.read_bytes()
+    found = session.evaluate(session.Request(path, data, names=("validation",)), (NETWORK,), quiet)
+    body = replace(found.parts["validation"], name="anatomy:AF", synthetic=True)
+    judged = {"anatomy:AF": judge(found.network, body, (NETWORK,))}
+    made = session.report(replace(found, parts={body.name: body}, judged=judged), "0", 0.5)
+    model_card = tmp_path / "card.md"
+    places = "<!-- CT anatomy left out: begin --><!-- CT anatomy left out: end -->"
+    model_card.write_text(f"<!-- CT figures: begin --><!-- CT figures: end -->{places}", encoding="utf-8")
+    session.update_card(found, made, data, model_card)
+    figures, _, left_out = model_card.read_text(encoding="utf-8").partition("<!-- CT anatomy left out: begin")
+    assert figures == "<!-- CT figures: begin --><!-- CT figures: end -->"
+    assert card.tables(made) in left_out
+    assert path.read_bytes() == before
 
 
 def test_experiments_are_compared_on_the_same_slices(data: Path, runs: Path, tmp_path: Path) -> None:
