@@ -131,8 +131,9 @@ def _report(request: "Request", out: Path | None, card: Path | None, as_json: bo
     with _progress() as begin:
         found = session.evaluate(request, stages(), begin, fit_maximum_energy)
         minimum = Config.standalone().classify.minimum_confidence
-        mine = request.own is not None or found.network.weights.lengthwise
-        incoming = () if mine else _incoming(found.network.modality, request.weights, data, begin)
+        synthetic = all(found.parts[name].synthetic for name in found.judged)
+        alone = synthetic or request.own is not None or found.network.weights.lengthwise
+        incoming = () if alone else _incoming(found.network.modality, request.weights, data, begin)
         made = session.report(found, VERSION, minimum, incoming)
         text = report.to_json(made).decode()
         if out is not None:
