@@ -13,7 +13,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from model.along import steadied
 from rules.state import State
+from rules.together import lengthwise
 
 COVERAGE: Final = 0.95
 """Share of the images of known regions that a threshold lets through."""
@@ -22,12 +24,16 @@ COVERAGE: Final = 0.95
 def doubt(state: State) -> State:
     """Take all scores from images whose energy is above the weights' threshold, and mark them foreign.
 
+    The energy is that of the image and of those within 25 mm (model/along.py); of sagittal and coronal
+    images, whose neighbours lie beside the region and not along it, each counts by itself.
     By themselves they are then unknown. The ordered decoder hears from them that they look foreign,
     and still names a few of them amidst a region that it is sure of.
     """
     if state.energy is None or state.maximum_energy is None:
         return state
-    foreign = ~(state.energy <= state.maximum_energy)  # NaN is foreign, too
+    along = lengthwise(state.normals, len(state.energy)).any()
+    energy = steadied(state.energy, None if along else state.positions_mm)
+    foreign = ~(energy <= state.maximum_energy)  # NaN is foreign, too
     scores = np.where(foreign[:, np.newaxis], 0.0, state.scores)
     return replace(state.scored(scores), foreign=foreign)
 

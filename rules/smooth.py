@@ -4,6 +4,7 @@ from typing import Final
 
 import numpy as np
 
+from model.along import means_within
 from rules.state import State
 
 HALF_MM: Final = 12.5
@@ -16,9 +17,5 @@ def smooth_25mm(state: State) -> State:
     """
     if state.positions_mm is None or not len(state.scores):
         return state
-    places = state.positions_mm
-    first = np.searchsorted(places, places - HALF_MM, side="left")
-    end = np.searchsorted(places, places + HALF_MM, side="right")
-    sums = np.concatenate([np.zeros((1, state.scores.shape[1])), np.cumsum(state.scores, axis=0)])
-    means = (sums[end] - sums[first]) / (end - first)[:, np.newaxis]
+    means = means_within(state.scores, state.positions_mm, HALF_MM)
     return state.scored(np.clip(means, 0.0, 1.0))

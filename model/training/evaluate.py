@@ -11,7 +11,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from model.classify import energy
 from model.regions import CLASSES
 from model.training.bootstrap import Places
 from model.training.calibration import fit_temperature
@@ -192,8 +191,12 @@ def calibrate(network: Network, part: Part, fit_energy: FitEnergy | None = None)
     subjects = [labels[index][1] for index in kept]
     network.temperature = round(fit_temperature(logits[kept], truth, subjects), 4)
     if fit_energy is not None:
-        energies = energy(logits[kept].astype(np.float32)).astype(np.float64)
-        network.maximum_energy = round(fit_energy(energies, subjects), 4)
+        network.maximum_energy = round(fit_energy(energies(network, part)[kept], subjects), 4)
+
+
+def energies(network: Network, part: Part) -> NDArray[np.float64]:
+    """Return the energies (n,) of all images of a part, each steadied by its vicinity as `doubt` does."""
+    return np.concatenate([output.steadied for output in network.outputs(part)])
 
 
 def compared(

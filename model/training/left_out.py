@@ -1,7 +1,7 @@
 """Regions left out of training: how many of their images are labelled with confidence all the same.
 
 At the threshold of each score that keeps 95 % of the images of known regions. Judged are images by
-the confidence of a stage (0 where it says unknown) and by their energy alone.
+the confidence of a stage (0 where it says unknown), by their energy, and by that of their vicinity.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +16,7 @@ from model.training.evaluate import Judged
 from model.training.predictions import Network
 
 ENERGY: Final = "energy of the image alone"
+VICINITY: Final = "energy of the images within 25 mm"
 
 Accepted = Callable[[NDArray[np.float64], NDArray[np.float64]], float]
 """Scores of known images and of left-out ones -> the share of the latter that is let through."""
@@ -44,7 +45,7 @@ def left_out(
         for region in omitted:
             mine, others = score[truth == region], score[known]
             if len(mine) and len(others):
-                named = float("nan") if title == ENERGY else float(np.mean(mine > 0))
+                named = float("nan") if title in (ENERGY, VICINITY) else float(np.mean(mine > 0))
                 share = accepted(others, mine)
                 found.append(LeftOut(title, region, len(mine), len(others), share, named))
     return tuple(found)
@@ -53,12 +54,14 @@ def left_out(
 def _scores(
     part: Part, judged: Sequence[Judged], network: Network
 ) -> Iterator[tuple[str, NDArray[np.float64]]]:
-    """Yield title and score of the scored images: the confidence of every stage, and the energy's inverse."""
+    """Yield title and score of the scored images: each stage's confidence, and energies turned round."""
     for one in judged:
         yield one.stage.title, _scored(part, [decided.confidences for decided in one.decided])
-    energies = [output.energy for output in network.outputs(part) if output.energy is not None]
+    outputs = network.outputs(part)
+    energies = [output.energy for output in outputs if output.energy is not None]
     if len(energies) == len(part.cases):
         yield ENERGY, _scored(part, [-energy.astype(np.float64) for energy in energies])
+        yield VICINITY, _scored(part, [-output.steadied for output in outputs])
 
 
 def _scored(part: Part, values: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -10,6 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from model.along import steadied
+
 
 @dataclass(frozen=True)
 class SeriesOutput:
@@ -26,6 +28,13 @@ class SeriesOutput:
     energy: NDArray[np.float32] | None = None
     maximum_energy: float | None = None
     lengthwise: bool = False
+
+    @property
+    def steadied(self) -> NDArray[np.float64]:
+        """The energies (n,) as they are judged: each with those of its vicinity (rules/doubt.py)."""
+        if self.energy is None:
+            raise ValueError("these weights give no energy")
+        return steadied(self.energy.astype(np.float64), None if self.lengthwise else self.positions_mm)
 
 
 @dataclass(frozen=True)

@@ -126,8 +126,7 @@ def test_calibration_softens_a_network_that_knows_nothing(data: Path, runs: Path
     assert network.temperature >= 1.0
     output = network.outputs(one)[0]
     assert output.maximum_energy is not None
-    assert output.energy is not None
-    assert output.energy[list(one.cases[0].scored)].max() <= output.maximum_energy + 1e-3
+    assert output.steadied[list(one.cases[0].scored)].max() <= output.maximum_energy + 1e-3
 
 
 def test_parts_follow_from_the_training() -> None:

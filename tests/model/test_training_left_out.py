@@ -6,13 +6,13 @@ import numpy as np
 
 from model.training.cases import Part
 from model.training.evaluate import Judged, outcome
-from model.training.left_out import ENERGY, left_out, table
+from model.training.left_out import ENERGY, VICINITY, left_out, table
 from model.training.predictions import Network
 from model.training.stages import Decided, SeriesOutput, Stage
 from rules.doubt import accepted
 from tests.model.test_training_series import case
 
-CASE = case("abdomen", "abdomen", "abdomen", "abdomen", "knee", "knee", "foot", None)
+CASE = case("abdomen", "abdomen", "abdomen", "abdomen", "knee", "knee", "foot", None, step_mm=20.0)
 
 
 class Fixed:
@@ -38,5 +38,7 @@ def test_what_becomes_of_left_out_regions() -> None:
     assert found["stage one", "foot"] == (1, 4, 0.0, 0.0)
     assert found[ENERGY, "knee"][:3] == (2, 4, 0.5)
     assert found[ENERGY, "foot"][:3] == (1, 4, 0.0)
+    assert found[VICINITY, "knee"][:3] == (2, 4, 0.5)
+    assert found[VICINITY, "foot"][:3] == (1, 4, 0.0)
     assert not any(region == "hand" for _, region in found)
     assert "| knee | stage one | 2 | 4 | 100.0 | 50.0 |" in table(rows)

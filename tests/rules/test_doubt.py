@@ -16,12 +16,23 @@ from tests.rules.series import evidence, state
 
 def test_foreign_images_lose_their_scores() -> None:
     """Above the threshold, and where the energy is no number, an image has no scores and is marked."""
-    images = replace(state(("knee", 4)), energy=np.array([-9.0, -1.0, np.nan, -5.0]), maximum_energy=-5.0)
+    images = replace(
+        state(("knee", 4), step_mm=30.0), energy=np.array([-9.0, -1.0, np.nan, -5.0]), maximum_energy=-5.0
+    )
     found = doubt(images)
     assert found.foreign is not None
     assert found.foreign.tolist() == [False, True, True, False]
     assert not found.scores[1:3].any()
     np.testing.assert_array_equal(found.scores[[0, 3]], images.scores[[0, 3]])
+
+
+def test_the_vicinity_is_doubted_not_the_image() -> None:
+    """One odd image among known ones is kept; what looks odd all along goes, its one known image too."""
+    odd = np.where(np.arange(40) < 20, -9.0, -2.0)
+    odd[[10, 30]] = -2.0, -9.0
+    found = doubt(replace(state(("knee", 40), step_mm=5.0), energy=odd, maximum_energy=-5.5))
+    assert found.foreign is not None
+    assert found.foreign.tolist() == [False] * 20 + [True] * 20
 
 
 def test_without_energy_or_threshold_nothing_is_doubted() -> None:
