@@ -8,7 +8,7 @@ the processor has it; that moves logits by some hundredths, so it is told not to
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -19,12 +19,15 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from model.onnx_graph import INPUT, NotExportableError, exported
+from model.onnx_graph import INPUT, NotExportableError, exported, input_names
 from model.weights_file import Weights, WeightsError, restore
 
 Runtime = Literal["auto", "tensorflow", "onnxruntime", "openvino"]
 Infer = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """Inputs float32 (n, size, size, channels) -> logits float32 (n, outputs), n from 1 to the batch."""
+Table = NDArray[np.float32]
+InferAll = Callable[[Mapping[str, Table]], tuple[Table, ...]]
+"""Inputs by name -> all outputs in order, of networks with several of either; n as it comes."""
 
 AUTO: Final = "auto"
 TENSORFLOW: Final = "tensorflow"
@@ -117,6 +120,21 @@ def without_chatter() -> Iterator[None]:
         os.close(nowhere)
 
 
+def compiled_whole(path: Path, model: Any, runtime: Runtime, threads: int | None) -> InferAll:
+    """Make a keras.Model with several inputs or outputs ready; `auto` falls back to TensorFlow.
+
+    Raises WeightsError where the runtime that was named cannot run it.
+    """
+    with without_chatter():
+        name = chosen(runtime)
+        try:
+            return _WHOLE[name](model, threads)
+        except NotExportableError as error:
+            if runtime != AUTO:
+                raise WeightsError(f"{runtime} cannot run the weights {path}: {error}") from error
+            return _tensorflow_whole(model, threads)
+
+
 def _has_gpu() -> bool:
     if not any(found for pattern in _ACCELERATORS for found in Path("/dev").glob(pattern)):
         return False
@@ -143,15 +161,24 @@ def _tensorflow(model: Any, batch: int, _threads: int | None) -> Infer:
     return infer
 
 
-def _onnxruntime(model: Any, _batch: int, threads: int | None) -> Infer:
-    import onnxruntime
+def _tensorflow_whole(model: Any, _threads: int | None) -> InferAll:
+    import tensorflow as tf
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # it burns what decoders need
-    session = onnxruntime.InferenceSession(exported(model), options, providers=["CPUExecutionProvider"])
+    @tf.function  # type: ignore[untyped-decorator]
+    def run(inputs: Any) -> Any:
+        return model(inputs, training=False)
+
+    def infer(inputs: Mapping[str, Table]) -> tuple[Table, ...]:
+        given = {name: tf.constant(value) for name, value in inputs.items()}
+        # a network of one input takes it without a name
+        said = run(next(iter(given.values())) if len(given) == 1 else given)
+        return tuple(np.asarray(each.numpy(), np.float32) for each in said)
+
+    return infer
+
+
+def _onnxruntime(model: Any, _batch: int, threads: int | None) -> Infer:
+    session = _session(model, threads)
 
     def infer(images: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(session.run(None, {INPUT: images})[0], np.float32)
@@ -159,14 +186,29 @@ def _onnxruntime(model: Any, _batch: int, threads: int | None) -> Infer:
     return infer
 
 
-def _openvino(model: Any, _batch: int, threads: int | None) -> Infer:
-    import openvino
+def _onnxruntime_whole(model: Any, threads: int | None) -> InferAll:
+    session, names = _session(model, threads), _names(model)
 
-    core = openvino.Core()
-    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-    if threads:
-        settings["INFERENCE_NUM_THREADS"] = threads
-    network = core.compile_model(core.read_model(exported(model)), "CPU", settings)
+    def infer(inputs: Mapping[str, Table]) -> tuple[Table, ...]:
+        said = session.run(None, {names[name]: value for name, value in inputs.items()})
+        return tuple(np.asarray(each, np.float32) for each in said)
+
+    return infer
+
+
+def _session(model: Any, threads: int | None) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # it burns what decoders need
+    return onnxruntime.InferenceSession(exported(model), options, providers=["CPUExecutionProvider"])
+
+
+def _openvino(model: Any, _batch: int, threads: int | None) -> Infer:
+    network = _network(model, threads)
 
     def infer(images: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.array(network(images)[0], np.float32)
@@ -174,8 +216,38 @@ def _openvino(model: Any, _batch: int, threads: int | None) -> Infer:
     return infer
 
 
+def _openvino_whole(model: Any, threads: int | None) -> InferAll:
+    network, names = _network(model, threads), _names(model)
+
+    def infer(inputs: Mapping[str, Table]) -> tuple[Table, ...]:
+        said = network({names[name]: value for name, value in inputs.items()})
+        return tuple(np.array(said[number], np.float32) for number in range(len(model.outputs)))
+
+    return infer
+
+
+def _network(model: Any, threads: int | None) -> Any:
+    import openvino
+
+    core = openvino.Core()
+    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    return core.compile_model(core.read_model(exported(model)), "CPU", settings)
+
+
+def _names(model: Any) -> dict[str, str]:
+    """Return by the names that Keras knows inputs by what they are called in the ONNX file."""
+    return dict(zip([str(each.name) for each in model.inputs], input_names(model), strict=True))
+
+
 _RUNNERS: Final[dict[str, Callable[[Any, int, int | None], Infer]]] = {
     TENSORFLOW: _tensorflow,
     ONNXRUNTIME: _onnxruntime,
     OPENVINO: _openvino,
+}
+_WHOLE: Final[dict[str, Callable[[Any, int | None], InferAll]]] = {
+    TENSORFLOW: _tensorflow_whole,
+    ONNXRUNTIME: _onnxruntime_whole,
+    OPENVINO: _openvino_whole,
 }

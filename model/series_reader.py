@@ -1,20 +1,21 @@
-"""SeriesReader: what a whole CT series is, by one look at its volume. TensorFlow is imported when needed.
+"""SeriesReader: what a whole CT series is, by one look at its volume. What runs it is imported when needed.
 
 Geometry first: where Image Orientation and Position can be trusted they give the axis, and the network
 confirms or contradicts it. Where they cannot, the network's axis says how the stack stands.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from model.classify import softmax, without_chatter
+from model.classify import softmax
 from model.projections import row_places, views
+from model.runtimes import AUTO, InferAll, Runtime, Table, compiled_whole, without_chatter
 from model.series_networks import HEADS, PAPER
 from model.series_stack import Plan
 from model.series_volumes import light_input, paper_input, stack_views
@@ -25,9 +26,6 @@ GEOMETRY: Final = "geometry"
 NETWORK: Final = "network"
 CONTRADICTS: Final = 0.9
 """How sure the network must be of another axis for that to be told."""
-
-Table = NDArray[np.float32]
-Infer = Callable[[Mapping[str, Table]], tuple[Table, ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +62,15 @@ class SeriesPrediction:
 class SeriesReader:
     """A network for whole series, ready to look. One thread at a time."""
 
-    def __init__(self, path: Path, weights: SeriesWeights) -> None:
-        self._path, self._weights = path, weights
+    def __init__(
+        self, path: Path, weights: SeriesWeights, runtime: Runtime = AUTO, threads: int | None = None
+    ) -> None:
+        self._path, self._weights, self._runtime, self._threads = path, weights, runtime, threads
 
     @classmethod
-    def load(cls, path: Path) -> "SeriesReader":
+    def load(cls, path: Path, runtime: Runtime = AUTO, threads: int | None = None) -> "SeriesReader":
         """Verify the weights; they are compiled when first needed. Raises WeightsError with one sentence."""
-        return cls(path, load(path))
+        return cls(path, load(path), runtime, threads)
 
     @property
     def digest(self) -> str:
@@ -137,9 +137,10 @@ class SeriesReader:
         return dict(zip(HEADS, self._infer(inputs), strict=False))
 
     @cached_property
-    def _infer(self) -> Infer:
+    def _infer(self) -> InferAll:
         with without_chatter():
-            return _compiled(self._path, self._weights)
+            model = restore(self._path, self._weights)
+        return compiled_whole(self._path, model, self._runtime, self._threads)
 
 
 def _levelled(stack: Volume, turn: Turn | None) -> Volume:
@@ -149,21 +150,3 @@ def _levelled(stack: Volume, turn: Turn | None) -> Volume:
 
 def _named(names: tuple[str, ...], values: Table) -> dict[str, float]:
     return {name: float(value) for name, value in zip(names, values, strict=True)}
-
-
-def _compiled(path: Path, weights: SeriesWeights) -> Infer:
-    import tensorflow as tf
-
-    model: Any = restore(path, weights)
-
-    @tf.function  # type: ignore[untyped-decorator]
-    def run(inputs: Any) -> Any:
-        return model(inputs, training=False)
-
-    def infer(inputs: Mapping[str, Table]) -> tuple[Table, ...]:
-        given = {name: tf.constant(value) for name, value in inputs.items()}
-        # a network of one input takes it without a name
-        said = run(next(iter(given.values())) if len(given) == 1 else given)
-        return tuple(np.asarray(each.numpy(), np.float32) for each in said)
-
-    return infer

@@ -12,6 +12,9 @@ from matplotlib.figure import Figure
 
 from model.classify import SHIPPED, Classifier, model_input
 from model.read import read_header, read_pixels
+from model.series_reader import SeriesReader
+from model.series_weights import SHIPPED as WHOLE
+from model.training.volume_evaluation import costs
 from node.pictures import Sketch
 from node.relabelling.relabel import read_incoming
 from tests.bench.through import Through
@@ -21,7 +24,7 @@ TIMES: Final = 3
 OWN: Final = "receive, gather, relabel, forward"
 REST: Final = "rules, records, processes"
 DICOM: Final = (OWN, "read header", "read tags", REST)
-"""What counts as DICOM overhead: all but decoding, preparing and the network."""
+"""What counts as DICOM overhead: all but decoding, preparing and the networks."""
 
 
 @dataclass(frozen=True)
@@ -56,10 +59,11 @@ class Stages:
 
 def stages(series: Mapping[str, tuple[Sequence[Path], Through]], images: int) -> Stages:
     """Measure the stages of the worker on some files of each kind; the rest of its time is what is left."""
-    classifier = Classifier.load({"CT": SHIPPED["CT"]}, runtime="auto")
+    classifier, reader = Classifier.load({"CT": SHIPPED["CT"]}, runtime="auto"), SeriesReader.load(WHOLE)
+    whole_s = _least(lambda: costs(reader, images))
     found = {}
     for name, (files, through) in series.items():
-        each = _worker(files, classifier, images)
+        each = {**_worker(files, classifier, images), "look at the whole": whole_s}
         whole = median(through.course.worker_cpu_s)
         found[name] = {
             OWN: median(through.course.receiver_cpu_s), **each, REST: max(0.0, whole - sum(each.values()))

@@ -7,13 +7,14 @@ from shutil import copyfile
 import numpy as np
 import pytest
 
-from model import series_networks
+from model import runtimes, series_networks
 from model.projections import SIZE, THIRDS, TONES
+from model.runtimes import AUTO, ONNXRUNTIME, OPENVINO, TENSORFLOW, compiled_whole
 from model.series_labels import AXES, CONTRASTS, PAPER_PARTS, PARTS
-from model.series_networks import LIGHT, PAPER, STACK_SIZE, SeriesDefinition, build, default
+from model.series_networks import HEADS, LIGHT, PAPER, STACK_SIZE, SeriesDefinition, build, default
 from model.series_reader import GEOMETRY, NETWORK, SeriesReader
 from model.series_stack import Plan
-from model.series_weights import SHIPPED, load, save
+from model.series_weights import SHIPPED, load, restore, save
 from model.training import (
     volume_bodies,
     volume_cases,
@@ -70,6 +71,40 @@ def test_the_papers_network_is_served_by_its_weights(tmp_path: Path, monkeypatch
     assert sum(said.parts.values()) == pytest.approx(1.0, abs=1e-4)
     assert (set(said.contrasts), set(said.axes)) == (set(CONTRASTS), set(AXES))
     assert said.stretches is None
+
+
+@pytest.mark.parametrize("light", [True, False])
+def test_every_runtime_says_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, light: bool) -> None:
+    """The runtimes for CPUs get the networks as ONNX: logits differ by rounding, the paper's included."""
+    monkeypatch.setattr(series_networks, "BOTTLENECKS", (1, 1, 1, 1))
+    path = SHIPPED if light else tmp_path / "paper.npz"
+    if not light:
+        save(path, build(SMALL_PAPER), SMALL_PAPER, {"modality": "CT", "temperatures": {}})
+    model = restore(path, load(path))
+    rng = np.random.default_rng(5)
+    inputs = {each.name: rng.normal(0, 1, (2, *each.shape[1:])).astype(np.float32) for each in model.inputs}
+    expected = compiled_whole(path, model, TENSORFLOW, None)(inputs)
+    assert len(expected) == len(HEADS) - (not light)
+    for runtime in (ONNXRUNTIME, OPENVINO):
+        found = compiled_whole(path, model, runtime, 1)(inputs)
+        for wanted, said in zip(expected, found, strict=True):
+            assert wanted.std() > 1e-3
+            assert np.allclose(said, wanted, atol=1e-4 * np.abs(wanted).max())
+
+
+def test_what_cannot_be_exported_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`auto` falls back to TensorFlow; a runtime that was named is an error with the layer's name."""
+    import keras
+
+    image = keras.Input((4, 4, 2), name="stack")
+    summed = keras.ops.mean(image, axis=(1, 2))
+    model = keras.Model(image, keras.layers.Dense(3)(summed))
+    monkeypatch.setattr(runtimes, "_has_gpu", lambda: False)
+    inputs = {"stack": np.ones((1, 4, 4, 2), np.float32)}
+    (said,) = compiled_whole(SHIPPED, model, AUTO, None)(inputs)
+    assert np.allclose(said, model(inputs["stack"]), atol=1e-5)
+    with pytest.raises(WeightsError, match="is no mean over one axis"):
+        compiled_whole(SHIPPED, model, ONNXRUNTIME, None)
 
 
 def test_the_paper_has_fifty_layers() -> None:
