@@ -55,11 +55,12 @@ class _Loaded:
     weights: Weights
     runtime: Runtime
     threads: int | None
+    shelf: Path | None
 
     @cached_property
     def compiled(self) -> Compiled:
         """The network as the runtime has it."""
-        return compiled(self.path, self.weights, self.batch, self.runtime, self.threads)
+        return compiled(self.path, self.weights, self.batch, self.runtime, self.threads, self.shelf)
 
     @property
     def batch(self) -> int:
@@ -75,22 +76,28 @@ class Classifier:
 
     @classmethod
     def load(
-        cls, weights: Mapping[str, Path], threads: int | None = None, runtime: Runtime = TENSORFLOW
+        cls,
+        weights: Mapping[str, Path],
+        threads: int | None = None,
+        runtime: Runtime = TENSORFLOW,
+        shelf: Path | None = None,
     ) -> "Classifier":
         """Load and verify the weights of each modality, and compile those that are not the shipped ones.
 
         The shipped ones are known to fit; they are compiled when first needed, as no site sends everything.
         `threads` bounds the CPU cores that one prediction uses; for TensorFlow it holds for the whole process
-        and can be given only before it has run anything. Raises WeightsError with one sentence where a file
-        is unreadable, does not match its card's digest, or is of another modality, and where the runtime is
-        not installed.
+        and can be given only before it has run anything. `shelf` is a folder where graphs are kept for the
+        next time (model/graphs.py). Raises WeightsError with one sentence where a file is unreadable, does
+        not match its card's digest, or is of another modality, and where the runtime is not installed.
         """
         verified = {modality: _verified(modality, path) for modality, path in weights.items()}
         with without_chatter():
             named = chosen(runtime)
             if named == TENSORFLOW:
                 prepare_tensorflow(threads)
-        loaded = {name: _Loaded(weights[name], found, runtime, threads) for name, found in verified.items()}
+        loaded = {
+            name: _Loaded(weights[name], found, runtime, threads, shelf) for name, found in verified.items()
+        }
         for name, one in loaded.items():
             if one.path != SHIPPED.get(name):
                 _ = one.compiled

@@ -65,7 +65,8 @@ def exported(model: Any) -> bytes:
     """
     from onnx import checker, helper
 
-    graph, inputs = _Graph(), input_names(model)
+    graph = _Graph()
+    inputs = [INPUT] if len(model.inputs) == 1 else [str(each.name) for each in model.inputs]
     given = [
         _turned(graph, name, len(each.shape), inward=True)
         for name, each in zip(inputs, model.inputs, strict=True)
@@ -89,11 +90,6 @@ def exported(model: Any) -> bytes:
     )
     checker.check_model(made)
     return bytes(made.SerializeToString())
-
-
-def input_names(model: Any) -> list[str]:
-    """Return what the inputs of a model are called in its ONNX file."""
-    return [INPUT] if len(model.inputs) == 1 else [str(each.name) for each in model.inputs]
 
 
 def _ends(names: Sequence[str], tensors: Sequence[Any]) -> list[Any]:

@@ -19,7 +19,8 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from model.onnx_graph import INPUT, NotExportableError, exported, input_names
+from model.graphs import Network
+from model.onnx_graph import INPUT, NotExportableError
 from model.weights_file import Weights, WeightsError, restore
 
 Runtime = Literal["auto", "tensorflow", "onnxruntime", "openvino"]
@@ -70,28 +71,30 @@ def chosen(runtime: Runtime) -> Runtime:
     return TENSORFLOW if not there or _has_gpu() else there[0]
 
 
-def compiled(path: Path, weights: Weights, batch: int, runtime: Runtime, threads: int | None) -> Compiled:
+def compiled(
+    path: Path, weights: Weights, batch: int, runtime: Runtime, threads: int | None, shelf: Path | None = None
+) -> Compiled:
     """Make the network of verified weights ready; with `auto` by TensorFlow where nothing else can.
 
-    `threads` bounds the CPU cores of one step, 0 or None: all. Raises WeightsError where the weights do not
-    fit their card, give no finite numbers, or cannot be run by the runtime that was named.
+    `threads` bounds the CPU cores of one step, 0 or None: all; `shelf` keeps graphs for the next time. Raises
+    WeightsError where the weights do not fit their card, give no finite numbers, or cannot be run by the
+    runtime that was named.
     """
+    definition = weights.definition
+    network = Network(weights.digest, definition.as_json(), lambda: restore(path, weights), shelf)
     with without_chatter():
         name = chosen(runtime)
         if name == TENSORFLOW:
             prepare_tensorflow(threads)
-        model = restore(path, weights)
         try:
-            infer = _RUNNERS[name](model, batch, threads)
+            infer = _RUNNERS[name](network, batch, threads)
         except NotExportableError as error:
             if runtime != AUTO:
                 raise WeightsError(f"{runtime} cannot run the weights {path}: {error}") from error
             name = TENSORFLOW
-            infer = _tensorflow(model, batch, threads)
-        size = weights.definition.size
-        if not np.isfinite(
-            infer(np.zeros((batch, size, size, weights.definition.channels), np.float32))
-        ).all():
+            infer = _tensorflow(network, batch, threads)
+        nothing = np.zeros((batch, definition.size, definition.size, definition.channels), np.float32)
+        if not np.isfinite(infer(nothing)).all():
             raise WeightsError(f"the weights {path} give no finite numbers")
     return Compiled(infer, f"{name} {version(name)}")
 
@@ -120,19 +123,19 @@ def without_chatter() -> Iterator[None]:
         os.close(nowhere)
 
 
-def compiled_whole(path: Path, model: Any, runtime: Runtime, threads: int | None) -> InferAll:
-    """Make a keras.Model with several inputs or outputs ready; `auto` falls back to TensorFlow.
+def compiled_whole(path: Path, network: Network, runtime: Runtime, threads: int | None) -> InferAll:
+    """Make a network with several inputs or outputs ready; `auto` falls back to TensorFlow.
 
-    Raises WeightsError where the runtime that was named cannot run it.
+    Raises WeightsError where the runtime that was named cannot run the weights of `path`.
     """
     with without_chatter():
         name = chosen(runtime)
         try:
-            return _WHOLE[name](model, threads)
+            return _WHOLE[name](network, threads)
         except NotExportableError as error:
             if runtime != AUTO:
                 raise WeightsError(f"{runtime} cannot run the weights {path}: {error}") from error
-            return _tensorflow_whole(model, threads)
+            return _tensorflow_whole(network, threads)
 
 
 def _has_gpu() -> bool:
@@ -143,10 +146,11 @@ def _has_gpu() -> bool:
     return bool(tf.config.list_physical_devices("GPU"))
 
 
-def _tensorflow(model: Any, batch: int, _threads: int | None) -> Infer:
+def _tensorflow(network: Network, batch: int, _threads: int | None) -> Infer:
     """Compile for one batch size, which shorter batches are filled up to."""
     import tensorflow as tf
 
+    model = network.restore()
     shape = (batch, *model.inputs[0].shape[1:])
 
     @tf.function(input_signature=[tf.TensorSpec(shape, tf.float32)])  # type: ignore[untyped-decorator]
@@ -161,8 +165,10 @@ def _tensorflow(model: Any, batch: int, _threads: int | None) -> Infer:
     return infer
 
 
-def _tensorflow_whole(model: Any, _threads: int | None) -> InferAll:
+def _tensorflow_whole(network: Network, _threads: int | None) -> InferAll:
     import tensorflow as tf
+
+    model = network.restore()
 
     @tf.function  # type: ignore[untyped-decorator]
     def run(inputs: Any) -> Any:
@@ -177,8 +183,8 @@ def _tensorflow_whole(model: Any, _threads: int | None) -> InferAll:
     return infer
 
 
-def _onnxruntime(model: Any, _batch: int, threads: int | None) -> Infer:
-    session = _session(model, threads)
+def _onnxruntime(network: Network, _batch: int, threads: int | None) -> Infer:
+    session = _session(network, threads)
 
     def infer(images: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(session.run(None, {INPUT: images})[0], np.float32)
@@ -186,17 +192,17 @@ def _onnxruntime(model: Any, _batch: int, threads: int | None) -> Infer:
     return infer
 
 
-def _onnxruntime_whole(model: Any, threads: int | None) -> InferAll:
-    session, names = _session(model, threads), _names(model)
+def _onnxruntime_whole(network: Network, threads: int | None) -> InferAll:
+    session = _session(network, threads)
 
     def infer(inputs: Mapping[str, Table]) -> tuple[Table, ...]:
-        said = session.run(None, {names[name]: value for name, value in inputs.items()})
+        said = session.run(None, _named(inputs))
         return tuple(np.asarray(each, np.float32) for each in said)
 
     return infer
 
 
-def _session(model: Any, threads: int | None) -> Any:
+def _session(network: Network, threads: int | None) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -204,49 +210,49 @@ def _session(model: Any, threads: int | None) -> Any:
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # it burns what decoders need
-    return onnxruntime.InferenceSession(exported(model), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(network.onnx(), options, providers=["CPUExecutionProvider"])
 
 
-def _openvino(model: Any, _batch: int, threads: int | None) -> Infer:
-    network = _network(model, threads)
+def _openvino(network: Network, _batch: int, threads: int | None) -> Infer:
+    ready = _ready(network, threads)
 
     def infer(images: NDArray[np.float32]) -> NDArray[np.float32]:
-        return np.array(network(images)[0], np.float32)
+        return np.array(ready(images)[0], np.float32)
 
     return infer
 
 
-def _openvino_whole(model: Any, threads: int | None) -> InferAll:
-    network, names = _network(model, threads), _names(model)
+def _openvino_whole(network: Network, threads: int | None) -> InferAll:
+    ready = _ready(network, threads)
 
     def infer(inputs: Mapping[str, Table]) -> tuple[Table, ...]:
-        said = network({names[name]: value for name, value in inputs.items()})
-        return tuple(np.array(said[number], np.float32) for number in range(len(model.outputs)))
+        said = ready(_named(inputs))
+        return tuple(np.array(said[number], np.float32) for number in range(len(ready.outputs)))
 
     return infer
 
 
-def _network(model: Any, threads: int | None) -> Any:
+def _ready(network: Network, threads: int | None) -> Any:
     import openvino
 
     core = openvino.Core()
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
-    return core.compile_model(core.read_model(exported(model)), "CPU", settings)
+    return core.compile_model(core.read_model(network.onnx()), "CPU", settings)
 
 
-def _names(model: Any) -> dict[str, str]:
-    """Return by the names that Keras knows inputs by what they are called in the ONNX file."""
-    return dict(zip([str(each.name) for each in model.inputs], input_names(model), strict=True))
+def _named(inputs: Mapping[str, Table]) -> dict[str, Table]:
+    """Return the inputs by what they are called in the ONNX file, where a single one has no own name."""
+    return {INPUT: next(iter(inputs.values()))} if len(inputs) == 1 else dict(inputs)
 
 
-_RUNNERS: Final[dict[str, Callable[[Any, int, int | None], Infer]]] = {
+_RUNNERS: Final[dict[str, Callable[[Network, int, int | None], Infer]]] = {
     TENSORFLOW: _tensorflow,
     ONNXRUNTIME: _onnxruntime,
     OPENVINO: _openvino,
 }
-_WHOLE: Final[dict[str, Callable[[Any, int | None], InferAll]]] = {
+_WHOLE: Final[dict[str, Callable[[Network, int | None], InferAll]]] = {
     TENSORFLOW: _tensorflow_whole,
     ONNXRUNTIME: _onnxruntime_whole,
     OPENVINO: _openvino_whole,

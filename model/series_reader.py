@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.classify import softmax
+from model.graphs import Network
 from model.projections import row_places, views
-from model.runtimes import AUTO, InferAll, Runtime, Table, compiled_whole, without_chatter
+from model.runtimes import AUTO, InferAll, Runtime, Table, compiled_whole
 from model.series_networks import HEADS, PAPER
 from model.series_stack import Plan
 from model.series_volumes import light_input, paper_input, stack_views
@@ -63,14 +64,22 @@ class SeriesReader:
     """A network for whole series, ready to look. One thread at a time."""
 
     def __init__(
-        self, path: Path, weights: SeriesWeights, runtime: Runtime = AUTO, threads: int | None = None
+        self,
+        path: Path,
+        weights: SeriesWeights,
+        runtime: Runtime = AUTO,
+        threads: int | None = None,
+        shelf: Path | None = None,
     ) -> None:
-        self._path, self._weights, self._runtime, self._threads = path, weights, runtime, threads
+        self._path, self._weights = path, weights
+        self._runtime, self._threads, self._shelf = runtime, threads, shelf
 
     @classmethod
-    def load(cls, path: Path, runtime: Runtime = AUTO, threads: int | None = None) -> "SeriesReader":
+    def load(
+        cls, path: Path, runtime: Runtime = AUTO, threads: int | None = None, shelf: Path | None = None
+    ) -> "SeriesReader":
         """Verify the weights; they are compiled when first needed. Raises WeightsError with one sentence."""
-        return cls(path, load(path), runtime, threads)
+        return cls(path, load(path), runtime, threads, shelf)
 
     @property
     def digest(self) -> str:
@@ -138,9 +147,11 @@ class SeriesReader:
 
     @cached_property
     def _infer(self) -> InferAll:
-        with without_chatter():
-            model = restore(self._path, self._weights)
-        return compiled_whole(self._path, model, self._runtime, self._threads)
+        path, weights = self._path, self._weights
+        network = Network(
+            weights.digest, weights.definition.as_json(), lambda: restore(path, weights), self._shelf
+        )
+        return compiled_whole(path, network, self._runtime, self._threads)
 
 
 def _levelled(stack: Volume, turn: Turn | None) -> Volume:

@@ -108,7 +108,9 @@ def onlooker(headers: Sequence[ImageHeader], config: Config, alive: Callable[[],
     if path is None or planned is None:
         return Onlooker(None, None, alive)
     classify = config.classify
-    return Onlooker(Gatherer(planned), _reader(path, classify.runtime, classify.threads), alive)
+    return Onlooker(
+        Gatherer(planned), _reader(path, classify.runtime, classify.threads, config.shelf()), alive
+    )
 
 
 def _thinned(headers: Sequence[ImageHeader], every_mm: float | None) -> Sequence[ImageHeader]:
@@ -135,8 +137,8 @@ def _of_volume(header: ImageHeader) -> bool:
 
 
 @lru_cache(maxsize=2)
-def _reader(path: Path, runtime: Runtime, threads: int | None) -> SeriesReader:
-    return SeriesReader.load(path, runtime, threads)
+def _reader(path: Path, runtime: Runtime, threads: int | None, kept: Path) -> SeriesReader:
+    return SeriesReader.load(path, runtime, threads, kept)
 
 
 def at(stretches: Stretches, heights_mm: NDArray[np.float64]) -> NDArray[np.float64]:

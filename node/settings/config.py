@@ -215,6 +215,10 @@ class Config(Section):
         known = ", ".join(destination.name for destination in self.destinations) or "none"
         raise ConfigError(f"there is no destination '{name}'; configured: {known}")
 
+    def shelf(self) -> Path:
+        """Return the folder of the networks as the runtimes for CPUs read them (model/graphs.py)."""
+        return self.spool.folder / "networks"
+
     def series_weights(self) -> Path | None:
         """Return the path of the weights for CT series as wholes, None where these are not looked at."""
         named = self.classify.ct_series

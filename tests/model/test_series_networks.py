@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from model import runtimes, series_networks
+from model.graphs import Network
 from model.projections import SIZE, THIRDS, TONES
 from model.runtimes import AUTO, ONNXRUNTIME, OPENVINO, TENSORFLOW, compiled_whole
 from model.series_labels import AXES, CONTRASTS, PAPER_PARTS, PARTS
@@ -80,13 +81,15 @@ def test_every_runtime_says_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyP
     path = SHIPPED if light else tmp_path / "paper.npz"
     if not light:
         save(path, build(SMALL_PAPER), SMALL_PAPER, {"modality": "CT", "temperatures": {}})
-    model = restore(path, load(path))
+    known = load(path)
+    model = restore(path, known)
+    network = Network(known.digest, known.definition.as_json(), lambda: model)
     rng = np.random.default_rng(5)
     inputs = {each.name: rng.normal(0, 1, (2, *each.shape[1:])).astype(np.float32) for each in model.inputs}
-    expected = compiled_whole(path, model, TENSORFLOW, None)(inputs)
+    expected = compiled_whole(path, network, TENSORFLOW, None)(inputs)
     assert len(expected) == len(HEADS) - (not light)
     for runtime in (ONNXRUNTIME, OPENVINO):
-        found = compiled_whole(path, model, runtime, 1)(inputs)
+        found = compiled_whole(path, network, runtime, 1)(inputs)
         for wanted, said in zip(expected, found, strict=True):
             assert wanted.std() > 1e-3
             assert np.allclose(said, wanted, atol=1e-4 * np.abs(wanted).max())
@@ -99,12 +102,13 @@ def test_what_cannot_be_exported_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     image = keras.Input((4, 4, 2), name="stack")
     summed = keras.ops.mean(image, axis=(1, 2))
     model = keras.Model(image, keras.layers.Dense(3)(summed))
+    network = Network("", {}, lambda: model)
     monkeypatch.setattr(runtimes, "_has_gpu", lambda: False)
     inputs = {"stack": np.ones((1, 4, 4, 2), np.float32)}
-    (said,) = compiled_whole(SHIPPED, model, AUTO, None)(inputs)
+    (said,) = compiled_whole(SHIPPED, network, AUTO, None)(inputs)
     assert np.allclose(said, model(inputs["stack"]), atol=1e-5)
     with pytest.raises(WeightsError, match="is no mean over one axis"):
-        compiled_whole(SHIPPED, model, ONNXRUNTIME, None)
+        compiled_whole(SHIPPED, network, ONNXRUNTIME, None)
 
 
 def test_the_paper_has_fifty_layers() -> None:
