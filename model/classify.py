@@ -22,7 +22,7 @@ from model.read import Image, ImageHeader
 from model.runtimes import (
     TENSORFLOW,
     Compiled,
-    Runtime,
+    Engine,
     chosen,
     compiled,
     prepare_tensorflow,
@@ -37,6 +37,7 @@ BATCH: Final = 16
 """Images a step."""
 LENGTHWISE: Final = "_LENGTHWISE"
 """Ends the name of the network that sees a modality's sagittal and coronal images."""
+DEFAULT: Final = Engine()
 FILMS: Final = 1
 """Radiographs a step: most of their series hold one or two."""
 
@@ -53,14 +54,12 @@ class _Loaded:
 
     path: Path
     weights: Weights
-    runtime: Runtime
-    threads: int | None
-    shelf: Path | None
+    engine: Engine
 
     @cached_property
     def compiled(self) -> Compiled:
         """The network as the runtime has it."""
-        return compiled(self.path, self.weights, self.batch, self.runtime, self.threads, self.shelf)
+        return compiled(self.path, self.weights, self.batch, self.engine)
 
     @property
     def batch(self) -> int:
@@ -75,29 +74,19 @@ class Classifier:
         self._loaded = dict(loaded)
 
     @classmethod
-    def load(
-        cls,
-        weights: Mapping[str, Path],
-        threads: int | None = None,
-        runtime: Runtime = TENSORFLOW,
-        shelf: Path | None = None,
-    ) -> "Classifier":
+    def load(cls, weights: Mapping[str, Path], engine: Engine = DEFAULT) -> "Classifier":
         """Load and verify the weights of each modality, and compile those that are not the shipped ones.
 
         The shipped ones are known to fit; they are compiled when first needed, as no site sends everything.
-        `threads` bounds the CPU cores that one prediction uses; for TensorFlow it holds for the whole process
-        and can be given only before it has run anything. `shelf` is a folder where graphs are kept for the
-        next time (model/graphs.py). Raises WeightsError with one sentence where a file is unreadable, does
-        not match its card's digest, or is of another modality, and where the runtime is not installed.
+        The engine's `threads` hold for the whole process where TensorFlow runs them, and can be given only
+        before it has run anything. Raises WeightsError with one sentence where a file is unreadable, does not
+        match its card's digest, or is of another modality, and where the runtime is not installed.
         """
         verified = {modality: _verified(modality, path) for modality, path in weights.items()}
         with without_chatter():
-            named = chosen(runtime)
-            if named == TENSORFLOW:
-                prepare_tensorflow(threads)
-        loaded = {
-            name: _Loaded(weights[name], found, runtime, threads, shelf) for name, found in verified.items()
-        }
+            if chosen(engine) == TENSORFLOW:
+                prepare_tensorflow(engine.threads)
+        loaded = {name: _Loaded(weights[name], found, engine) for name, found in verified.items()}
         for name, one in loaded.items():
             if one.path != SHIPPED.get(name):
                 _ = one.compiled

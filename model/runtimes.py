@@ -3,7 +3,7 @@
 TensorFlow always is there, and uses a GPU where it finds one. The other two are made for CPUs and take half
 the time there; they get the Keras network as an ONNX graph (model/onnx_graph.py) and compute in single
 precision, so that they differ from TensorFlow by rounding alone. OpenVINO would take bfloat16 by itself where
-the processor has it; that moves logits by some hundredths, so it is told not to.
+the processor has it; that moves logits by some hundredths, so it is told not to unless a site wants it.
 """
 
 import os
@@ -30,14 +30,32 @@ Table = NDArray[np.float32]
 InferAll = Callable[[Mapping[str, Table]], tuple[Table, ...]]
 """Inputs by name -> all outputs in order, of networks with several of either; n as it comes."""
 
+Precision = Literal["single", "bfloat16"]
+
 AUTO: Final = "auto"
 TENSORFLOW: Final = "tensorflow"
 ONNXRUNTIME: Final = "onnxruntime"
 OPENVINO: Final = "openvino"
+SINGLE: Final = "single"
+BFLOAT16: Final = "bfloat16"
 _FOR_CPUS: Final[tuple[Runtime, ...]] = (ONNXRUNTIME, OPENVINO)
 """In the order in which `auto` takes them."""
 _ACCELERATORS: Final = ("nvidia[0-9]*", "kfd")
 """Devices of NVIDIA's and AMD's drivers; without one there is no need to ask TensorFlow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """How networks are to be run; `threads` bounds the CPU cores of one step, 0 or None: all.
+
+    `precision` bfloat16 is OpenVINO's alone, on processors that have it. `shelf` is a folder where graphs are
+    kept for the next time (model/graphs.py), None: nowhere.
+    """
+
+    runtime: Runtime = TENSORFLOW
+    threads: int | None = None
+    precision: Precision = SINGLE
+    shelf: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -57,46 +75,52 @@ def missing(runtime: Runtime) -> str | None:
     )
 
 
-def chosen(runtime: Runtime) -> Runtime:
+def unfit(runtime: Runtime, precision: Precision) -> str | None:
+    """Return why a runtime cannot compute in a precision, None where it can."""
+    if precision == SINGLE or runtime in (AUTO, OPENVINO):
+        return None
+    return f"{runtime} computes in single precision alone; bfloat16 is for openvino, or auto"
+
+
+def chosen(engine: Engine) -> Runtime:
     """Return the runtime that `auto` means on this machine, or the one that is named.
 
-    Raises WeightsError where that one is not installed.
+    For bfloat16 `auto` means OpenVINO where the processor has it. Raises WeightsError where a runtime that is
+    named is not installed, or cannot compute so.
     """
-    if runtime != AUTO:
-        lacks = missing(runtime)
+    if engine.runtime != AUTO:
+        lacks = missing(engine.runtime) or unfit(engine.runtime, engine.precision)
         if lacks:
             raise WeightsError(lacks)
-        return runtime
+        return engine.runtime
     there = [each for each in _FOR_CPUS if missing(each) is None]
-    return TENSORFLOW if not there or _has_gpu() else there[0]
+    if not there or _has_gpu():
+        return TENSORFLOW
+    return OPENVINO if OPENVINO in there and _precision(engine) == BFLOAT16 else there[0]
 
 
-def compiled(
-    path: Path, weights: Weights, batch: int, runtime: Runtime, threads: int | None, shelf: Path | None = None
-) -> Compiled:
+def compiled(path: Path, weights: Weights, batch: int, engine: Engine) -> Compiled:
     """Make the network of verified weights ready; with `auto` by TensorFlow where nothing else can.
 
-    `threads` bounds the CPU cores of one step, 0 or None: all; `shelf` keeps graphs for the next time. Raises
-    WeightsError where the weights do not fit their card, give no finite numbers, or cannot be run by the
-    runtime that was named.
+    Raises WeightsError where the weights do not fit their card, give no finite numbers, or cannot be run by
+    the runtime that was named.
     """
     definition = weights.definition
-    network = Network(weights.digest, definition.as_json(), lambda: restore(path, weights), shelf)
+    network = Network(weights.digest, definition.as_json(), lambda: restore(path, weights), engine.shelf)
     with without_chatter():
-        name = chosen(runtime)
+        name = chosen(engine)
         if name == TENSORFLOW:
-            prepare_tensorflow(threads)
+            prepare_tensorflow(engine.threads)
         try:
-            infer = _RUNNERS[name](network, batch, threads)
+            infer = _RUNNERS[name](network, batch, engine)
         except NotExportableError as error:
-            if runtime != AUTO:
-                raise WeightsError(f"{runtime} cannot run the weights {path}: {error}") from error
-            name = TENSORFLOW
-            infer = _tensorflow(network, batch, threads)
+            name = _instead(path, engine, error)
+            infer = _tensorflow(network, batch, engine)
         nothing = np.zeros((batch, definition.size, definition.size, definition.channels), np.float32)
         if not np.isfinite(infer(nothing)).all():
             raise WeightsError(f"the weights {path} give no finite numbers")
-    return Compiled(infer, f"{name} {version(name)}")
+    precise = [BFLOAT16] if name == OPENVINO and _precision(engine) == BFLOAT16 else []
+    return Compiled(infer, " ".join([name, version(name), *precise]))
 
 
 def prepare_tensorflow(threads: int | None) -> None:
@@ -123,19 +147,24 @@ def without_chatter() -> Iterator[None]:
         os.close(nowhere)
 
 
-def compiled_whole(path: Path, network: Network, runtime: Runtime, threads: int | None) -> InferAll:
+def compiled_whole(path: Path, network: Network, engine: Engine) -> InferAll:
     """Make a network with several inputs or outputs ready; `auto` falls back to TensorFlow.
 
     Raises WeightsError where the runtime that was named cannot run the weights of `path`.
     """
     with without_chatter():
-        name = chosen(runtime)
         try:
-            return _WHOLE[name](network, threads)
+            return _WHOLE[chosen(engine)](network, engine)
         except NotExportableError as error:
-            if runtime != AUTO:
-                raise WeightsError(f"{runtime} cannot run the weights {path}: {error}") from error
-            return _tensorflow_whole(network, threads)
+            _instead(path, engine, error)
+            return _tensorflow_whole(network, engine)
+
+
+def _instead(path: Path, engine: Engine, error: NotExportableError) -> Runtime:
+    """Return what runs a network that cannot be exported; raises WeightsError where another was named."""
+    if engine.runtime != AUTO:
+        raise WeightsError(f"{engine.runtime} cannot run the weights {path}: {error}") from error
+    return TENSORFLOW
 
 
 def _has_gpu() -> bool:
@@ -146,7 +175,7 @@ def _has_gpu() -> bool:
     return bool(tf.config.list_physical_devices("GPU"))
 
 
-def _tensorflow(network: Network, batch: int, _threads: int | None) -> Infer:
+def _tensorflow(network: Network, batch: int, _engine: Engine) -> Infer:
     """Compile for one batch size, which shorter batches are filled up to."""
     import tensorflow as tf
 
@@ -165,7 +194,7 @@ def _tensorflow(network: Network, batch: int, _threads: int | None) -> Infer:
     return infer
 
 
-def _tensorflow_whole(network: Network, _threads: int | None) -> InferAll:
+def _tensorflow_whole(network: Network, _engine: Engine) -> InferAll:
     import tensorflow as tf
 
     model = network.restore()
@@ -183,8 +212,8 @@ def _tensorflow_whole(network: Network, _threads: int | None) -> InferAll:
     return infer
 
 
-def _onnxruntime(network: Network, _batch: int, threads: int | None) -> Infer:
-    session = _session(network, threads)
+def _onnxruntime(network: Network, _batch: int, engine: Engine) -> Infer:
+    session = _session(network, engine)
 
     def infer(images: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(session.run(None, {INPUT: images})[0], np.float32)
@@ -192,8 +221,8 @@ def _onnxruntime(network: Network, _batch: int, threads: int | None) -> Infer:
     return infer
 
 
-def _onnxruntime_whole(network: Network, threads: int | None) -> InferAll:
-    session = _session(network, threads)
+def _onnxruntime_whole(network: Network, engine: Engine) -> InferAll:
+    session = _session(network, engine)
 
     def infer(inputs: Mapping[str, Table]) -> tuple[Table, ...]:
         said = session.run(None, _named(inputs))
@@ -202,19 +231,19 @@ def _onnxruntime_whole(network: Network, threads: int | None) -> InferAll:
     return infer
 
 
-def _session(network: Network, threads: int | None) -> Any:
+def _session(network: Network, engine: Engine) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or 0
+    options.intra_op_num_threads = engine.threads or 0
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # it burns what decoders need
     return onnxruntime.InferenceSession(network.onnx(), options, providers=["CPUExecutionProvider"])
 
 
-def _openvino(network: Network, _batch: int, threads: int | None) -> Infer:
-    ready = _ready(network, threads)
+def _openvino(network: Network, _batch: int, engine: Engine) -> Infer:
+    ready = _ready(network, engine)
 
     def infer(images: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.array(ready(images)[0], np.float32)
@@ -222,8 +251,8 @@ def _openvino(network: Network, _batch: int, threads: int | None) -> Infer:
     return infer
 
 
-def _openvino_whole(network: Network, threads: int | None) -> InferAll:
-    ready = _ready(network, threads)
+def _openvino_whole(network: Network, engine: Engine) -> InferAll:
+    ready = _ready(network, engine)
 
     def infer(inputs: Mapping[str, Table]) -> tuple[Table, ...]:
         said = ready(_named(inputs))
@@ -232,14 +261,25 @@ def _openvino_whole(network: Network, threads: int | None) -> InferAll:
     return infer
 
 
-def _ready(network: Network, threads: int | None) -> Any:
+def _ready(network: Network, engine: Engine) -> Any:
     import openvino
 
     core = openvino.Core()
-    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
-    if threads:
-        settings["INFERENCE_NUM_THREADS"] = threads
+    precision = "bf16" if _precision(engine) == BFLOAT16 else "f32"
+    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+    if engine.threads:
+        settings["INFERENCE_NUM_THREADS"] = engine.threads
     return core.compile_model(core.read_model(network.onnx()), "CPU", settings)
+
+
+def _precision(engine: Engine) -> Precision:
+    """Return the precision that OpenVINO computes in: bfloat16 only where the processor has it."""
+    if engine.precision == SINGLE:
+        return SINGLE
+    import openvino
+
+    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return BFLOAT16 if "BF16" in able else SINGLE
 
 
 def _named(inputs: Mapping[str, Table]) -> dict[str, Table]:
@@ -247,12 +287,12 @@ def _named(inputs: Mapping[str, Table]) -> dict[str, Table]:
     return {INPUT: next(iter(inputs.values()))} if len(inputs) == 1 else dict(inputs)
 
 
-_RUNNERS: Final[dict[str, Callable[[Network, int, int | None], Infer]]] = {
+_RUNNERS: Final[dict[str, Callable[[Network, int, Engine], Infer]]] = {
     TENSORFLOW: _tensorflow,
     ONNXRUNTIME: _onnxruntime,
     OPENVINO: _openvino,
 }
-_WHOLE: Final[dict[str, Callable[[Network, int | None], InferAll]]] = {
+_WHOLE: Final[dict[str, Callable[[Network, Engine], InferAll]]] = {
     TENSORFLOW: _tensorflow_whole,
     ONNXRUNTIME: _onnxruntime_whole,
     OPENVINO: _openvino_whole,

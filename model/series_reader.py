@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from model.classify import softmax
 from model.graphs import Network
 from model.projections import row_places, views
-from model.runtimes import AUTO, InferAll, Runtime, Table, compiled_whole
+from model.runtimes import AUTO, Engine, InferAll, Table, compiled_whole
 from model.series_networks import HEADS, PAPER
 from model.series_stack import Plan
 from model.series_volumes import light_input, paper_input, stack_views
 from model.series_weights import SeriesWeights, load, restore
 from model.volumes import STORED, Turn, Volume, axis_name, laid, upright
 
+DEFAULT: Final = Engine(AUTO)
 GEOMETRY: Final = "geometry"
 NETWORK: Final = "network"
 CONTRADICTS: Final = 0.9
@@ -63,23 +64,13 @@ class SeriesPrediction:
 class SeriesReader:
     """A network for whole series, ready to look. One thread at a time."""
 
-    def __init__(
-        self,
-        path: Path,
-        weights: SeriesWeights,
-        runtime: Runtime = AUTO,
-        threads: int | None = None,
-        shelf: Path | None = None,
-    ) -> None:
-        self._path, self._weights = path, weights
-        self._runtime, self._threads, self._shelf = runtime, threads, shelf
+    def __init__(self, path: Path, weights: SeriesWeights, engine: Engine = DEFAULT) -> None:
+        self._path, self._weights, self._engine = path, weights, engine
 
     @classmethod
-    def load(
-        cls, path: Path, runtime: Runtime = AUTO, threads: int | None = None, shelf: Path | None = None
-    ) -> "SeriesReader":
+    def load(cls, path: Path, engine: Engine = DEFAULT) -> "SeriesReader":
         """Verify the weights; they are compiled when first needed. Raises WeightsError with one sentence."""
-        return cls(path, load(path), runtime, threads, shelf)
+        return cls(path, load(path), engine)
 
     @property
     def digest(self) -> str:
@@ -149,9 +140,9 @@ class SeriesReader:
     def _infer(self) -> InferAll:
         path, weights = self._path, self._weights
         network = Network(
-            weights.digest, weights.definition.as_json(), lambda: restore(path, weights), self._shelf
+            weights.digest, weights.definition.as_json(), lambda: restore(path, weights), self._engine.shelf
         )
-        return compiled_whole(path, network, self._runtime, self._threads)
+        return compiled_whole(path, network, self._engine)
 
 
 def _levelled(stack: Volume, turn: Turn | None) -> Volume:

@@ -18,7 +18,7 @@ from db.records import Outcome, Whole
 from model.gate import reason
 from model.geometry import centre_z_mm, normal, order, places_mm
 from model.read import Image, ImageHeader, UndecodableError, read_pixels
-from model.runtimes import Runtime
+from model.runtimes import Engine
 from model.series_reader import SeriesPrediction, SeriesReader, Stretches
 from model.series_stack import Gatherer, Plan, plan
 from node.glance import Look
@@ -107,10 +107,7 @@ def onlooker(headers: Sequence[ImageHeader], config: Config, alive: Callable[[],
     planned = _planned(_thinned(mine, config.classify.every_mm)) if path is not None else None
     if path is None or planned is None:
         return Onlooker(None, None, alive)
-    classify = config.classify
-    return Onlooker(
-        Gatherer(planned), _reader(path, classify.runtime, classify.threads, config.shelf()), alive
-    )
+    return Onlooker(Gatherer(planned), _reader(path, config.engine()), alive)
 
 
 def _thinned(headers: Sequence[ImageHeader], every_mm: float | None) -> Sequence[ImageHeader]:
@@ -137,8 +134,8 @@ def _of_volume(header: ImageHeader) -> bool:
 
 
 @lru_cache(maxsize=2)
-def _reader(path: Path, runtime: Runtime, threads: int | None, kept: Path) -> SeriesReader:
-    return SeriesReader.load(path, runtime, threads, kept)
+def _reader(path: Path, engine: Engine) -> SeriesReader:
+    return SeriesReader.load(path, engine)
 
 
 def at(stretches: Stretches, heights_mm: NDArray[np.float64]) -> NDArray[np.float64]:

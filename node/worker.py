@@ -88,7 +88,7 @@ def main(connection: Connection, config: Config) -> None:
 def networks(config: Config) -> Classifier:
     """Load the networks; those that `preload` names are compiled now, the others when first needed."""
     classify = config.classify
-    loaded = Classifier.load(config.weights(), classify.threads, classify.runtime, config.shelf())
+    loaded = Classifier.load(config.weights(), config.engine())
     for name in classify.preload:
         loaded.runtime(name)
     return loaded

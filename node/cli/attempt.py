@@ -62,7 +62,7 @@ def try_file(config: Config, path: Path, source: str | None) -> Trial:
     skipping = site.skipping(config, known)
     found = None
     if skipping is None and any(_asks(rule, known) for rule in rules):
-        classifier = Classifier.load(config.weights(), runtime=config.classify.runtime)
+        classifier = Classifier.load(config.weights(), replace(config.engine(), shelf=None))
         verdict = worker.classify([header], config, classifier, lambda: None).verdict
         found = Found(None, 0.0) if verdict is None else Found(verdict.term, verdict.confidence)
     return Trial(known, found, tuple(_tried(rules, known, found, skipping)))

@@ -4,7 +4,7 @@ import json
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -149,9 +149,7 @@ def classify(
         series, skipped = _read_folder(folder)
         if not series:
             fail(f"there is no DICOM file in {folder}")
-        classifier = Classifier.load(
-            settings.weights(), threads=settings.classify.threads, runtime=settings.classify.runtime
-        )
+        classifier = Classifier.load(settings.weights(), replace(settings.engine(), shelf=None))
     outcomes = {
         uid: worker.classify(headers, settings, classifier, lambda: None) for uid, headers in series.items()
     }

@@ -3,13 +3,13 @@
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
 import yaml
 from pydantic import ByteSize, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from model.classify import SHIPPED as SHIPPED_WEIGHTS
-from model.runtimes import Runtime, missing
+from model.runtimes import Engine, Precision, Runtime, missing, unfit
 from model.series_weights import SHIPPED as SHIPPED_SERIES
 from node.settings.commitment import CommitmentSection
 from node.settings.destinations import AnyDestination, Destination
@@ -70,6 +70,7 @@ class Classify(Section):
     weights: Weights = Weights()
     ct_series: str = SHIPPED
     runtime: Runtime = "auto"
+    precision: Precision = "single"
     preload: tuple[Literal["CT", "MR", "MR_LENGTHWISE", "XR"], ...] = ()
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     threads: Annotated[int, Field(ge=0)] = 0
@@ -92,6 +93,13 @@ class Classify(Section):
         if lacks:
             raise ValueError(lacks)
         return value
+
+    @model_validator(mode="after")
+    def _able(self) -> Self:
+        lacks = unfit(self.runtime, self.precision)
+        if lacks:
+            raise ValueError(lacks)
+        return self
 
 
 class Relabel(Section):
@@ -215,9 +223,10 @@ class Config(Section):
         known = ", ".join(destination.name for destination in self.destinations) or "none"
         raise ConfigError(f"there is no destination '{name}'; configured: {known}")
 
-    def shelf(self) -> Path:
-        """Return the folder of the networks as the runtimes for CPUs read them (model/graphs.py)."""
-        return self.spool.folder / "networks"
+    def engine(self) -> Engine:
+        """Return how networks are run; the spool keeps them as the runtimes for CPUs read them."""
+        classify = self.classify
+        return Engine(classify.runtime, classify.threads, classify.precision, self.spool.folder / "networks")
 
     def series_weights(self) -> Path | None:
         """Return the path of the weights for CT series as wholes, None where these are not looked at."""

@@ -31,6 +31,7 @@ from tests.bench.measure import Table
 from tests.bench.mixed import mixed
 from tests.bench.networks import decoding, inference, preparing
 from tests.bench.plots import receive_plot
+from tests.bench.precision import precision
 from tests.bench.stages import stages
 from tests.bench.thinning import thinning
 from tests.bench.through import Through, end_to_end, packed
@@ -115,6 +116,7 @@ def _measure(folder: Path, images: int, rounds: int, only: str) -> Iterator[list
             for name in (LITE, SMALL, PAPER, MOBILE)
         },
         "thinning": thinning,
+        "precision": precision,
     }
     made: dict[str, Section] = {}
     for name, section in sections.items():

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from model.classify import SHIPPED, Classifier, model_input
 from model.read import read_header, read_pixels
+from model.runtimes import AUTO, Engine
 from model.series_reader import SeriesReader
 from model.series_weights import SHIPPED as WHOLE
 from model.training.volume_evaluation import costs
@@ -59,7 +60,7 @@ class Stages:
 
 def stages(series: Mapping[str, tuple[Sequence[Path], Through]], images: int) -> Stages:
     """Measure the stages of the worker on some files of each kind; the rest of its time is what is left."""
-    classifier, reader = Classifier.load({"CT": SHIPPED["CT"]}, runtime="auto"), SeriesReader.load(WHOLE)
+    classifier, reader = Classifier.load({"CT": SHIPPED["CT"]}, Engine(AUTO)), SeriesReader.load(WHOLE)
     whole_s = _least(lambda: costs(reader, images))
     found = {}
     for name, (files, through) in series.items():

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from model.classify import SHIPPED, Classifier
 from model.read import Image
 from model.regions import ABDOMEN_CHEST
+from model.runtimes import AUTO, Engine
 from model.training.cases import EVALUATION, VALIDATION, Case, part
 from model.training.run import load
 from model.training.split import read as read_split
@@ -163,7 +164,7 @@ def thinning(data: Path = DATA) -> Thinning:
     """Judge the parts that nobody trained on; say so where the data is not there."""
     if not (data / "ct.csv").is_file():
         return Thinning("The data folder is not there: not measured.")
-    classifier = Classifier.load({"CT": SHIPPED["CT"]}, runtime="auto")
+    classifier = Classifier.load({"CT": SHIPPED["CT"]}, Engine(AUTO))
     outputs = {}
     for name in (VALIDATION, EVALUATION):
         cases = part(data, "CT", name, read_split(), load(RUN).choice).cases

@@ -47,8 +47,9 @@ def test_with_a_graph_at_hand_tensorflow_is_not_loaded(tmp_path: Path) -> None:
     """Another process that finds the graphs says the same, without Keras and TensorFlow."""
     code = (
         "import sys, numpy as np; from pathlib import Path; from model.classify import SHIPPED, Classifier; "
-        "from model.read import Image; "
-        f"loaded = Classifier.load({{'CT': SHIPPED['CT']}}, 1, 'onnxruntime', Path({str(tmp_path)!r})); "
+        "from model.read import Image; from model.runtimes import Engine; "
+        f"engine = Engine('onnxruntime', 1, shelf=Path({str(tmp_path)!r})); "
+        "loaded = Classifier.load({'CT': SHIPPED['CT']}, engine); "
         "values = np.random.default_rng(4).normal(0, 300, (128, 128)).astype(np.float32); "
         "said = loaded.predict('CT', [Image(values, np.ones(values.shape, bool), (1.0, 1.0))]); "
         "print('tensorflow' in sys.modules, said.probabilities.tobytes().hex())"

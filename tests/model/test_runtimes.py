@@ -15,7 +15,17 @@ from model.networks import LITE, MOBILE, PAPER, SMALL, Definition, build
 from model.onnx_graph import NotExportableError, exported
 from model.prediction import Prediction
 from model.read import Image, ImageHeader, read_header, read_pixels
-from model.runtimes import AUTO, ONNXRUNTIME, OPENVINO, TENSORFLOW, Runtime, chosen, compiled
+from model.runtimes import (
+    AUTO,
+    BFLOAT16,
+    ONNXRUNTIME,
+    OPENVINO,
+    TENSORFLOW,
+    Engine,
+    Runtime,
+    chosen,
+    compiled,
+)
 from model.standing import stood
 from model.weights_file import Weights, WeightsError, restore
 from tests.builders import real_series
@@ -29,7 +39,7 @@ CLASSES = ("a", "b", "c")
 @pytest.fixture(scope="module")
 def images() -> dict[str, list[Image]]:
     """Every third real image of the data folder, of films each, by the network that it is for."""
-    classifier = Classifier.load(SHIPPED, runtime=ONNXRUNTIME)
+    classifier = Classifier.load(SHIPPED, Engine(ONNXRUNTIME))
     found: dict[str, list[Image]] = {}
     films = next(iter(real_series().values()))[0].parents[2] / "xr"
     for paths in (*real_series().values(), *([path] for path in sorted(films.iterdir())[:8])):
@@ -58,7 +68,7 @@ def test_shipped_networks_say_the_same_in_every_runtime(name: str, images: dict[
     """On real images probabilities and energies are TensorFlow's to rounding, and so is the class."""
     said: dict[str, Prediction] = {}
     for runtime in (TENSORFLOW, *OTHERS):
-        classifier = Classifier.load({name: SHIPPED[name]}, runtime=runtime)
+        classifier = Classifier.load({name: SHIPPED[name]}, Engine(runtime))
         said[runtime] = classifier.predict(name, images[name])
         assert classifier.runtime(name).startswith(f"{runtime} ")
     expected = said.pop(TENSORFLOW)
@@ -83,9 +93,22 @@ def test_every_network_is_exported(network: str) -> None:
     scale = float(np.abs(expected).max())
     assert expected.std(axis=0).max() > 1e-3 * scale
     for runtime in OTHERS:
-        infer = compiled(Path("ct.npz"), known, 5, runtime, None).infer
+        infer = compiled(Path("ct.npz"), known, 5, Engine(runtime)).infer
         for count in (5, 2):
             assert np.abs(infer(inputs[:count]) - expected[:count]).max() < 1e-4 * scale
+
+
+def test_bfloat16_is_what_openvino_may_compute_in(images: dict[str, list[Image]]) -> None:
+    """It moves probabilities a little, says so beside the version, and is refused to other runtimes."""
+    loaded = Classifier.load({"CT": SHIPPED["CT"]}, Engine(OPENVINO, precision=BFLOAT16))
+    exact = Classifier.load({"CT": SHIPPED["CT"]}, Engine(OPENVINO))
+    less, single = (each.predict("CT", images["CT"]).probabilities for each in (loaded, exact))
+    assert np.abs(less - single).max() < 0.1
+    able = loaded.runtime("CT").endswith(" bfloat16")
+    assert able == (not np.array_equal(less, single))
+    assert chosen(Engine(AUTO, precision=BFLOAT16)) == (OPENVINO if able else ONNXRUNTIME)
+    with pytest.raises(WeightsError, match="onnxruntime computes in single precision alone"):
+        chosen(Engine(ONNXRUNTIME, precision=BFLOAT16))
 
 
 def test_sizes_that_do_not_divide_are_padded_alike() -> None:
@@ -95,7 +118,7 @@ def test_sizes_that_do_not_divide_are_padded_alike() -> None:
     inputs = np.random.default_rng(2).normal(0, 1, (2, 75, 75, 1)).astype(np.float32)
     expected = np.asarray(restore(Path("ct.npz"), known)(inputs, training=False))
     for runtime in OTHERS:
-        found = compiled(Path("ct.npz"), known, 2, runtime, None).infer(inputs)
+        found = compiled(Path("ct.npz"), known, 2, Engine(runtime)).infer(inputs)
         assert np.allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
@@ -105,17 +128,17 @@ def test_auto_takes_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     real = importlib.util.find_spec
     monkeypatch.setattr(runtimes, "find_spec", lambda name: real(name) if name in there else None)
     monkeypatch.setattr(runtimes, "_has_gpu", lambda: False)
-    assert chosen(AUTO) == ONNXRUNTIME
+    assert chosen(Engine(AUTO)) == ONNXRUNTIME
     there.discard(ONNXRUNTIME)
-    assert chosen(AUTO) == OPENVINO
+    assert chosen(Engine(AUTO)) == OPENVINO
     with pytest.raises(WeightsError, match=r"onnxruntime is not installed; pip install 'bodytag\[cpu\]'"):
-        chosen(ONNXRUNTIME)
+        chosen(Engine(ONNXRUNTIME))
     there.discard("onnx")
-    assert chosen(AUTO) == TENSORFLOW
+    assert chosen(Engine(AUTO)) == TENSORFLOW
     there.update({ONNXRUNTIME, "onnx"})
     monkeypatch.setattr(runtimes, "_has_gpu", lambda: True)
-    assert chosen(AUTO) == TENSORFLOW
-    assert chosen(ONNXRUNTIME) == ONNXRUNTIME
+    assert chosen(Engine(AUTO)) == TENSORFLOW
+    assert chosen(Engine(ONNXRUNTIME)) == ONNXRUNTIME
 
 
 def test_a_network_that_cannot_be_exported_runs_by_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,6 +156,6 @@ def test_a_network_that_cannot_be_exported_runs_by_tensorflow(monkeypatch: pytes
         exported(foreign(definition))
     known = weights(definition, foreign(definition))
     monkeypatch.setattr(runtimes, "_has_gpu", lambda: False)
-    assert compiled(Path("ct.npz"), known, 2, AUTO, None).runtime.startswith("tensorflow ")
+    assert compiled(Path("ct.npz"), known, 2, Engine(AUTO)).runtime.startswith("tensorflow ")
     with pytest.raises(WeightsError, match=r"onnxruntime cannot run the weights ct\.npz: the layer odd"):
-        compiled(Path("ct.npz"), known, 2, ONNXRUNTIME, None)
+        compiled(Path("ct.npz"), known, 2, Engine(ONNXRUNTIME))

@@ -10,7 +10,7 @@ import pytest
 from model import runtimes, series_networks
 from model.graphs import Network
 from model.projections import SIZE, THIRDS, TONES
-from model.runtimes import AUTO, ONNXRUNTIME, OPENVINO, TENSORFLOW, compiled_whole
+from model.runtimes import AUTO, ONNXRUNTIME, OPENVINO, TENSORFLOW, Engine, compiled_whole
 from model.series_labels import AXES, CONTRASTS, PAPER_PARTS, PARTS
 from model.series_networks import HEADS, LIGHT, PAPER, STACK_SIZE, SeriesDefinition, build, default
 from model.series_reader import GEOMETRY, NETWORK, SeriesReader
@@ -86,10 +86,10 @@ def test_every_runtime_says_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyP
     network = Network(known.digest, known.definition.as_json(), lambda: model)
     rng = np.random.default_rng(5)
     inputs = {each.name: rng.normal(0, 1, (2, *each.shape[1:])).astype(np.float32) for each in model.inputs}
-    expected = compiled_whole(path, network, TENSORFLOW, None)(inputs)
+    expected = compiled_whole(path, network, Engine(TENSORFLOW))(inputs)
     assert len(expected) == len(HEADS) - (not light)
     for runtime in (ONNXRUNTIME, OPENVINO):
-        found = compiled_whole(path, network, runtime, 1)(inputs)
+        found = compiled_whole(path, network, Engine(runtime, 1))(inputs)
         for wanted, said in zip(expected, found, strict=True):
             assert wanted.std() > 1e-3
             assert np.allclose(said, wanted, atol=1e-4 * np.abs(wanted).max())
@@ -105,10 +105,10 @@ def test_what_cannot_be_exported_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     network = Network("", {}, lambda: model)
     monkeypatch.setattr(runtimes, "_has_gpu", lambda: False)
     inputs = {"stack": np.ones((1, 4, 4, 2), np.float32)}
-    (said,) = compiled_whole(SHIPPED, network, AUTO, None)(inputs)
+    (said,) = compiled_whole(SHIPPED, network, Engine(AUTO))(inputs)
     assert np.allclose(said, model(inputs["stack"]), atol=1e-5)
     with pytest.raises(WeightsError, match="is no mean over one axis"):
-        compiled_whole(SHIPPED, network, ONNXRUNTIME, None)
+        compiled_whole(SHIPPED, network, Engine(ONNXRUNTIME))
 
 
 def test_the_paper_has_fifty_layers() -> None:

@@ -15,7 +15,7 @@ from pydicom.uid import JPEG2000Lossless
 
 from model.classify import SHIPPED, Classifier, model_input
 from model.read import Image, ImageHeader, read_header, read_pixels
-from model.runtimes import ONNXRUNTIME
+from model.runtimes import ONNXRUNTIME, Engine
 from node import wholes
 from node.ahead import AHEAD, DecoderDied, Decoders
 from node.looking import Looking
@@ -28,7 +28,7 @@ from tests.harness import wait_until
 @pytest.fixture(scope="module")
 def classifier() -> Classifier:
     """The shipped networks."""
-    return Classifier.load(SHIPPED, runtime=ONNXRUNTIME)
+    return Classifier.load(SHIPPED, Engine(ONNXRUNTIME))
 
 
 @pytest.fixture(scope="module")

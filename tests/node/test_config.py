@@ -121,6 +121,10 @@ def test_the_shipped_file_shows_the_defaults() -> None:
             "receive.ae_title: an AE title has",
         ),
         ({"receive": {}}, "receive.callers: nobody may send"),
+        (
+            {"classify": {"runtime": "onnxruntime", "precision": "bfloat16"}},
+            "classify: onnxruntime computes in single precision alone",
+        ),
         ({"receive": {"callers": [{"ae_title": "A", "hosts": ["nowhere"]}]}}, "receive.callers.0.hosts.0: "),
         ({"rules": ["magic"]}, "rules: there is no rule 'magic'; known are abdomen_chest"),
         ({"forward_to": ["arcive"]}, "forward_to.0: there is no destination 'arcive'"),
