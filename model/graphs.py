@@ -6,15 +6,19 @@ graph on the shelf needs neither.
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any
+from typing import Any, Final
 
 import model.onnx_graph
 from model.onnx_graph import exported
+
+SUFFIX: Final = ".graph"
+"""Not .onnx: a digest stands behind the graph, and tells a file that was cut off."""
+DIGEST_BYTES: Final = 32
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,13 @@ class Network:
     def onnx(self) -> bytes:
         """Return the network as an ONNX file, from the shelf if it is there. Raises NotExportableError."""
         kept = self._kept()
-        if kept is not None and kept.is_file():
-            return kept.read_bytes()
+        found = None if kept is None else _got(kept)
+        if found is not None:
+            return found
         made = exported(self.restore())
         if kept is not None:
-            _put(kept, made)
+            with suppress(OSError):  # no room, or no leave to write: the next one restores the network again
+                _put(kept, made)
         return made
 
     def _kept(self) -> Path | None:
@@ -44,17 +50,31 @@ class Network:
             return None
         key = hashlib.sha256(json.dumps(self.definition, sort_keys=True).encode())
         key.update(Path(str(model.onnx_graph.__file__)).read_bytes())
-        return self.shelf / f"{self.digest[:16]}-{key.hexdigest()[:16]}.onnx"
+        return self.shelf / f"{self.digest[:16]}-{key.hexdigest()[:16]}{SUFFIX}"
+
+
+def _got(kept: Path) -> bytes | None:
+    """Return a graph from the shelf; None where it does not lie there, or not as it was put there."""
+    try:
+        data = kept.read_bytes()
+    except OSError:
+        return None
+    graph, digest = data[:-DIGEST_BYTES], data[-DIGEST_BYTES:]
+    return graph if hashlib.sha256(graph).digest() == digest else None
 
 
 def _put(kept: Path, made: bytes) -> None:
-    """Lay a graph on the shelf, whole or not at all, in place of others of the same weights."""
+    """Lay a graph and its digest on the shelf, in place of others of the same weights."""
     kept.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=kept.parent, suffix=".part", delete=False) as file:
-        file.write(made)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(file.name).replace(kept)
-    for old in kept.parent.glob(f"{kept.name.split('-', maxsplit=1)[0]}-*.onnx"):
+    with NamedTemporaryFile(dir=kept.parent, delete=False) as file:
+        part = Path(file.name)
+        try:
+            file.write(made + hashlib.sha256(made).digest())
+            file.close()
+            part.replace(kept)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+    for old in kept.parent.glob(f"{kept.name.split('-', maxsplit=1)[0]}-*{SUFFIX}"):
         if old != kept:
             old.unlink(missing_ok=True)

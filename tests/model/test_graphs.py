@@ -40,7 +40,22 @@ def test_what_is_out_of_date_makes_room(tmp_path: Path) -> None:
     Network("a" * 64, {**DEFINITION.as_json(), "dropout": 0.5}, lambda: model, tmp_path).onnx()
     (after,) = tmp_path.iterdir()
     assert before != after
-    assert after.read_bytes() == exported(model)
+    assert after.read_bytes().startswith(exported(model))
+
+
+def test_a_damaged_graph_is_written_again(tmp_path: Path) -> None:
+    """What was cut off, as by a crash, or cannot be kept at all, costs time and nothing else."""
+    model = build(DEFINITION)
+    network = Network("a" * 64, DEFINITION.as_json(), lambda: model, tmp_path)
+    made = network.onnx()
+    (kept,) = tmp_path.iterdir()
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-100])
+    assert network.onnx() == made
+    assert kept.read_bytes() == whole
+    taken = tmp_path / "file"
+    taken.touch()
+    assert Network("a" * 64, DEFINITION.as_json(), lambda: model, taken / "networks").onnx() == made
 
 
 def test_with_a_graph_at_hand_tensorflow_is_not_loaded(tmp_path: Path) -> None:
