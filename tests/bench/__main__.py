@@ -29,16 +29,18 @@ from tests.bench.linear import growth
 from tests.bench.lists import split
 from tests.bench.measure import Table
 from tests.bench.mixed import mixed
-from tests.bench.networks import decoding, inference, preparing
+from tests.bench.networks import decoding, inference, preparing, radiographs
 from tests.bench.plots import receive_plot
 from tests.bench.precision import precision
 from tests.bench.stages import stages
-from tests.bench.thinning import thinning
+from tests.bench.thinning import DATA, thinning
 from tests.bench.through import Through, end_to_end, packed
 from tests.builders import Recipe, blob, write
 from tests.chaos.__main__ import SEVERAL
 from tests.harness import command
 from tests.scale.section import kept
+
+FILMS = DATA / "dicom" / "xr"
 
 HEAD = """\
 # Benchmarks
@@ -115,6 +117,7 @@ def _measure(folder: Path, images: int, rounds: int, only: str) -> Iterator[list
             f"network {name}": partial(inference, name, min(3, rounds))
             for name in (LITE, SMALL, PAPER, MOBILE)
         },
+        **({"radiographs": partial(radiographs, FILMS, min(3, rounds))} if FILMS.is_dir() else {}),
         "thinning": thinning,
         "precision": precision,
     }

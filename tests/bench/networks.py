@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import uid
 
-from model.classify import BATCH, SHIPPED, model_input
+from model.classify import BATCH, SHIPPED, Classifier, model_input
+from model.gate import reason
 from model.networks import LITE, Definition, build, default
+from model.radiographs import MODEL as RADIOGRAPHS
 from model.read import read_header, read_pixels
 from model.regions import CT_CLASSES
-from model.runtimes import BFLOAT16, ONNXRUNTIME, OPENVINO, TENSORFLOW, Engine, Infer, compiled, missing
+from model.runtimes import AUTO, BFLOAT16, ONNXRUNTIME, OPENVINO, TENSORFLOW, Engine, Infer, compiled, missing
 from model.weights_file import Weights, load
 from tests.bench.measure import Run, Table, interleaved, own
 from tests.bench.through import noisy
@@ -86,6 +88,27 @@ def preparing(files: Sequence[Path], rounds: int) -> Table:
     return interleaved(
         "Read and preprocess", "One process, files in the page cache.", len(some), rounds, runs
     )
+
+
+def radiographs(folder: Path, rounds: int) -> Table:
+    """Real films, from file to both heads of the shipped network, as the node runs it, one by one."""
+    headers = [one for one in map(read_header, sorted(folder.glob("*.dcm"))) if reason(one) is None]
+    classifier = Classifier.load({RADIOGRAPHS: SHIPPED[RADIOGRAPHS]}, Engine(AUTO))
+    definition = classifier.definition(RADIOGRAPHS)
+    images = [read_pixels(header) for header in headers]
+    inputs = [model_input(image, definition) for image in images]
+    classifier.judge(RADIOGRAPHS, inputs)
+    pixels = sorted(round(header.rows * header.columns / 1e6, 1) for header in headers)
+    runs = {
+        "decode": own(lambda: [read_pixels(header) for header in headers]),
+        "prepare": own(lambda: [model_input(image, definition) for image in images]),
+        "network": own(lambda: [classifier.judge(RADIOGRAPHS, [one]) for one in inputs]),
+    }
+    what = (
+        f"{len(headers)} real films of {pixels[0]} to {pixels[-1]} megapixels ({folder.as_posix()}), JPEG "
+        f"2000 among them; single images, the network by {classifier.runtime(RADIOGRAPHS)} on all cores."
+    )
+    return interleaved("Radiographs", what, len(headers), rounds, runs)
 
 
 def inference(name: str, rounds: int, batches: int = 2) -> Table:
