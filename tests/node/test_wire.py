@@ -117,10 +117,16 @@ def hangs_up(connection: socket.socket) -> None:
     connection.close()
 
 
+def hangs_up_amid(connection: socket.socket) -> None:
+    """Go while the request comes; before its first byte the association might not be there yet."""
+    connection.recv(1)
+    connection.close()
+
+
 MISBEHAVIOUR = {
     "an abort": (says(pdu(ABORT, b"\0" * 4)), "ended the association"),
     "a release": (says(pdu(5, b"\0" * 4)), "ended the association"),
-    "a hang-up": (lambda connection: connection.close(), "ended the association"),
+    "a hang-up": (hangs_up_amid, "ended the association"),
     "a hang-up at the end": (hangs_up, "ended the association"),
     "silence": (says(), "no answer in time"),
     "dripping": (drips, "no answer in time"),
