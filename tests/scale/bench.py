@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from statistics import median
+from statistics import linear_regression, median
 from typing import Annotated, Final
 
 import psutil
@@ -117,7 +117,11 @@ def _decided(made: Cluster) -> int:
 
 
 def _rate(made: Cluster, count: int) -> float:
-    """Return series in a second, of the middle of the last `count`: neither beginning nor end counts."""
+    """Return series in a second, of the middle of the last `count`: neither beginning nor end counts.
+
+    Workers that keep step decide in bursts; the slope of a line through all of them does not depend on
+    which of a burst the first and the last one are.
+    """
     database = open_database(made.database.url)
     try:
         with database.reading() as session:
@@ -126,8 +130,8 @@ def _rate(made: Cluster, count: int) -> float:
     finally:
         database.close()
     times = sorted(each.timestamp() for each in at if each is not None)
-    first, last = count // 5, count - count // 5 - 1
-    return (last - first) / (times[last] - times[first])
+    middle = times[count // 5 : count - count // 5]
+    return linear_regression(middle, range(len(middle))).slope
 
 
 def unit_costs(kind: str, images: int) -> Costs:
