@@ -30,7 +30,7 @@ from tests.bench.lists import split
 from tests.bench.measure import Table
 from tests.bench.mixed import mixed
 from tests.bench.networks import decoding, inference, preparing, radiographs
-from tests.bench.plots import receive_plot
+from tests.bench.plots import RECEIVE, receive_plot
 from tests.bench.precision import precision
 from tests.bench.stages import stages
 from tests.bench.thinning import DATA, thinning
@@ -81,7 +81,7 @@ def main() -> None:
     _, lists = split(plan.out.read_text(encoding="utf-8") if plan.out.exists() else "")
     several = kept(plan.out, SEVERAL)
     with tempfile.TemporaryDirectory(dir=plan.folder) as folder:
-        for sections in _measure(Path(folder), plan.images, plan.rounds, plan.only):
+        for sections in _measure(Path(folder), plan.images, plan.rounds, plan.only, plan.out.parent):
             # After each section: what is interrupted keeps what it has measured.
             minutes = (time.monotonic() - started) / 60
             head = _head(_filesystem(Path(folder)), minutes, plan.images)
@@ -97,8 +97,8 @@ class Section(Protocol):
         """Write it."""
 
 
-def _measure(folder: Path, images: int, rounds: int, only: str) -> Iterator[list[Section]]:
-    """Measure one section after the other; yield all there are after each."""
+def _measure(folder: Path, images: int, rounds: int, only: str, beside: Path) -> Iterator[list[Section]]:
+    """Measure one section after the other; yield all there are after each. The plot lies beside them."""
     recipe = Recipe(n=images, rows=512, columns=512, step_mm=1, seed="bench", body_part=None, pixels=_ellipse)
     files = write(folder / "source", recipe)
     sections: dict[str, Callable[[], Section]] = {
@@ -131,7 +131,7 @@ def _measure(folder: Path, images: int, rounds: int, only: str) -> Iterator[list
     received = {int(name.split()[1]): made[name] for name in made if name.startswith("receive")}
     tables = {number: each for number, each in received.items() if isinstance(each, Table)}
     if tables:
-        receive_plot(tables)
+        receive_plot(tables, beside / RECEIVE)
     yield list(made.values())
 
 
