@@ -32,8 +32,9 @@ peers: ## install the Debian packages that the tests run against (as root)
 demo: $(BIN)/bodytag ## start a node, send it real DICOM, show what it found and what arrived (DICOM=/your/folder)
 	$(BIN)/python -m node.cli.demo $(DICOM)
 
+# A test process that dies is not replaced: the scheduler would wait for ever for what it had still to run.
 test: $(VENV)/dev peers lint ## run everything
-	$(BIN)/python -m pytest -m "not alone" --numprocesses 3 --dist loadfile
+	$(BIN)/python -m pytest -m "not alone" --numprocesses 3 --dist loadfile --max-worker-restart 0
 	$(BIN)/python -m pytest -m alone
 
 lint: $(VENV)/dev ## ruff, mypy --strict, import-linter

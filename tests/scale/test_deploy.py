@@ -10,7 +10,6 @@ from typing import Any, Final
 import kubernetes_validate
 import pytest
 import yaml
-from helm_python.chart import Chart, lint
 from prometheus_client.parser import text_string_to_metric_families
 
 from node import metrics
@@ -19,10 +18,10 @@ from node.scaling.broker import Broker
 from node.scaling.roles import ROLES
 from node.settings.config import Config, load
 from tests.harness import command
+from tests.scale.chart import rendered
 
 ROOT: Final = Path(__file__).parents[2]
 DOCKER: Final = ROOT / "docker"
-CHART: Final = DOCKER / "helm/bodytag"
 KUBERNETES: Final = "1.30"
 
 WAYS: Final[dict[str, dict[str, Any]]] = {
@@ -39,12 +38,6 @@ WAYS: Final[dict[str, dict[str, Any]]] = {
         "receiver": {"service": {"type": "ClusterIP"}},
     },
 }
-
-
-def rendered(values: dict[str, Any]) -> list[dict[str, Any]]:
-    """Render the chart as Helm does, and return its objects."""
-    found = Chart.load(CHART).render(values, name="bodytag", namespace="radiology")
-    return [each for text in found.values() for each in yaml.safe_load_all(text) if each]
 
 
 def named(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
@@ -65,12 +58,12 @@ def secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_the_chart_is_what_kubernetes_takes(way: str) -> None:
     """Helm finds nothing to mend, and every object fits the schema of its kind, to the last key."""
-    assert [each for each in lint(CHART, WAYS[way], strict=True)["messages"] if each["severity"] > 1] == []
-    objects = rendered(WAYS[way])
+    found = rendered(WAYS[way])
+    assert found.complaints == []
     assert {"Deployment", "PodDisruptionBudget", "Service", "Job", "ConfigMap"} <= {
-        each["kind"] for each in objects
+        each["kind"] for each in found.objects
     }
-    for each in objects:
+    for each in found.objects:
         if not each["apiVersion"].startswith(
             "keda.sh/"
         ):  # a kind of its own, of which there is no schema here
@@ -79,7 +72,7 @@ def test_the_chart_is_what_kubernetes_takes(way: str) -> None:
 
 def test_every_role_has_its_deployment(tmp_path: Path) -> None:
     """Each role has its Deployment, probes where the process answers, and a configuration that loads."""
-    objects = rendered({})
+    objects = rendered({}).objects
     path = tmp_path / "node.yaml"
     path.write_text(named(objects, "ConfigMap", "bodytag-config")["data"]["node.yaml"])
     config = load(path)
@@ -99,7 +92,7 @@ def test_every_role_has_its_deployment(tmp_path: Path) -> None:
 
 def test_workers_scale_on_the_queues_that_there_are() -> None:
     """KEDA's triggers name the queues of the broker, GPUs are asked for, and KEDA alone sets the number."""
-    objects = rendered(WAYS["GPUs, KEDA and a spool of one's own"])
+    objects = rendered(WAYS["GPUs, KEDA and a spool of one's own"]).objects
     triggers = named(objects, "ScaledObject", "bodytag-worker")["spec"]["triggers"]
     scale = {"dispatch": "celery", "scaling": {"broker": "amqp://a"}, "database": {"url": "postgresql://a/b"}}
     config = Config.model_validate({"receive": {"promiscuous": True}, **scale})
