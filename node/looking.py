@@ -13,7 +13,7 @@ from model.read import Image, ImageHeader, UndecodableError, read_pixels
 from model.standing import stood
 from node.ahead import Decoders
 from node.glance import Look, ignore
-from rules.thin import between, chosen
+from rules.thin import chosen, spread
 
 
 @dataclass
@@ -66,8 +66,8 @@ class Looking:
         seen = {id(header) for header in kept}
         mine = [index for index, header in enumerate(headers) if id(header) in seen or index in set(rest)]
         self.kept += [headers[index] for index in mine]
-        places = [index for index in mine if id(headers[index]) in seen]
-        return _spread(prediction, positions_mm[places], positions_mm[mine])
+        looked_at = [place for place, index in enumerate(mine) if id(headers[index]) in seen]
+        return _spread(prediction, np.array(looked_at, np.intp), positions_mm[mine])
 
     def _judged(self, name: str, headers: Sequence[ImageHeader]) -> tuple[Prediction, list[ImageHeader]]:
         """Return what a network says of images, and those that could be decoded."""
@@ -106,10 +106,10 @@ class Looking:
 
 
 def _spread(
-    prediction: Prediction, seen_mm: NDArray[np.float64], positions_mm: NDArray[np.float64]
+    prediction: Prediction, picked: NDArray[np.intp], positions_mm: NDArray[np.float64]
 ) -> Prediction:
-    """Return a prediction for all positions (n,) of one for those that were seen (m,)."""
+    """Return a prediction for all positions (n,) of one for those of some indices (m,)."""
     probabilities, energies = prediction.probabilities, prediction.energy
     if energies is not None:
-        energies = between(seen_mm, energies[:, np.newaxis], positions_mm)[:, 0]
-    return replace(prediction, probabilities=between(seen_mm, probabilities, positions_mm), energy=energies)
+        energies = spread(picked, energies[:, np.newaxis], positions_mm)[:, 0]
+    return replace(prediction, probabilities=spread(picked, probabilities, positions_mm), energy=energies)

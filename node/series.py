@@ -16,6 +16,7 @@ from db.series import Registered, instance_counts, known_paths, register
 from db.session import Database
 from node import facts
 from node.clock import utc_now
+from node.early import GROWTH, Resting, rest_s
 from node.intake.intake import Arrival
 from node.relabelling.encoded import EncodedError
 from node.settings.config import Series
@@ -34,6 +35,8 @@ Routes = Callable[[SeriesFacts], Sequence[Route]]
 @dataclass(slots=True)
 class _Open:
     due_at: float
+    came_at: float
+    looked: int = 0
     instances: dict[str, InstanceFacts] = field(default_factory=dict)
     transfer: str = ""
 
@@ -56,6 +59,7 @@ class Tracker:
         self._routes = routes
         self._registered = registered
         self._clock = clock
+        self._rest_s = rest_s(settings.stable_age_s)
         self._open: dict[SeriesKey, _Open] = {}
         self._under_way: dict[SeriesKey, _Open] = {}
         self._lock = threading.Lock()
@@ -93,6 +97,22 @@ class Tracker:
         with self._lock:
             series = [*self._open.values(), *self._under_way.values()]
             return frozenset(one.sop_instance_uid for each in series for one in each.instances.values())
+
+    def rested(self) -> Resting | None:
+        """Return a series to which nothing came for a moment, once; again when it has grown enough since."""
+        if self._rest_s is None:
+            return None
+        with self._lock:
+            before = self._clock() - self._rest_s
+            for key, series in self._open.items():
+                files = len(series.instances)
+                if series.came_at <= before and files >= GROWTH * series.looked:
+                    series.looked = files
+                    found = sorted(
+                        series.instances.values(), key=lambda one: (one.sop_instance_uid, one.path)
+                    )
+                    return Resting(key, tuple(one.path for one in found))
+        return None
 
     def recover(self) -> int:
         """Take up instances that lie in the spool but not in the database; return how many."""
@@ -158,7 +178,8 @@ class Tracker:
             return
         pause_s = self._settings.stable_age_s if pause_s is None else pause_s
         with self._lock:
-            series = self._open.setdefault(key, _Open(0.0))
+            series = self._open.setdefault(key, _Open(0.0, 0.0))
+            series.came_at = self._clock()
             series.due_at = self._due_at(series.due_at, pause_s)
             series.transfer = series.transfer or transfer
             series.instances.update((instance.path, instance) for instance in instances)

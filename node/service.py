@@ -65,8 +65,10 @@ class Node:
             Forwarder(destination, config.receive.ae_title, database, spool, modifier, trail, self._health)
             for destination in config.destinations
         ]
-        self._dispatcher = Dispatcher(config, database, routes, self._wake_forwarders, self._health)
         self._tracker = Tracker(config.series, spool, database, self._late_routes, self._registered)
+        self._dispatcher = Dispatcher(
+            config, database, routes, self._wake_forwarders, self._health, self._tracker.rested
+        )
         self._commitments = Commitments(
             config.commitment, config.receive.ae_title, spool, database, self._tracker.gathered
         )

@@ -3,7 +3,7 @@
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from db.records import ImageResult, Outcome, Route
 from db.results import record_outcome
-from db.series import facts, paths
+from db.series import facts, known_paths, paths
 from db.session import Database, open_migrated
 from model.classify import Classifier
 from model.frames import read_headers
@@ -29,6 +29,8 @@ from node import log as logs
 from node.ahead import Decoders, default_processes
 from node.clock import utc_now
 from node.confine import confine
+from node.early import Early, Looked, Resting
+from node.facts import of_series
 from node.frames import by_instance
 from node.glance import Artist, Look, ignore
 from node.looking import Looking
@@ -41,6 +43,7 @@ from node.votes import votes
 from node.wholes import onlooker
 from rules.decide import decide
 from rules.description import text_remarks
+from rules.site import Facts
 from rules.verdict import Evidence, Verdict, Vote
 
 log = structlog.get_logger()
@@ -53,8 +56,25 @@ Results = list[tuple[ImageHeader, ImageResult]]
 """What was found, image by image and frame by frame."""
 
 
+@dataclass(frozen=True)
+class Tools:
+    """What series are classified with; `alive` is called as the work goes on.
+
+    `decoders` decode ahead of the network; without them this process does. `early` is what was seen of series
+    before they were complete.
+    """
+
+    config: Config
+    database: Database
+    spool: Spool
+    classifier: Classifier
+    alive: Alive
+    decoders: Decoders | None = None
+    early: Early = field(default_factory=Early)
+
+
 def main(connection: Connection, config: Config) -> None:
-    """Classify the series whose numbers arrive over `connection`, until it closes.
+    """Classify the series whose numbers arrive over `connection`, and look at resting ones, until it closes.
 
     Sends "ready" once, "alive" while it works, then "" for success or one sentence of what went wrong.
     """
@@ -65,23 +85,27 @@ def main(connection: Connection, config: Config) -> None:
     decoders = decoders_of(config)
     database = open_migrated(config.database.url, config.dispatch == "celery")
     spool = Spool(config.spool.folder, int(config.spool.minimum_free))
-    classifier = networks(config)
+    tools = Tools(config, database, spool, networks(config), _pulse(connection), decoders)
     try:
         connection.send("ready")
     except BrokenPipeError:
         return  # the node was killed meanwhile
     while True:
         try:
-            series_id: int = connection.recv()
+            work: int | Resting = connection.recv()
         except (EOFError, OSError):
             return
         try:
-            classify_series(series_id, config, database, spool, classifier, _pulse(connection), decoders)
+            if isinstance(work, Resting):
+                look_early(work, tools)
+            else:
+                classify_series(work, tools)
             connection.send("")
         except BrokenPipeError:
             return  # the node is gone; the next one does this series again
         except Exception as error:
-            log.exception("a series could not be classified", series_id=series_id)
+            named = work.key.series_instance_uid if isinstance(work, Resting) else work
+            log.exception("a series could not be classified", series=named)
             connection.send(f"{type(error).__name__}: {error}")
 
 
@@ -101,35 +125,20 @@ def decoders_of(config: Config) -> Decoders:
     return Decoders(processes, None if limit is None else int(limit))
 
 
-def classify_series(
-    series_id: int,
-    config: Config,
-    database: Database,
-    spool: Spool,
-    classifier: Classifier,
-    alive: Alive,
-    decoders: Decoders | None = None,
-) -> bool:
+def classify_series(series_id: int, tools: Tools) -> bool:
     """Classify a stable series and record the outcome; False if somebody else did it before.
 
     May be run any number of times, here or on another machine that sees the same spool and database.
-    `decoders` decode ahead of the network; without them this process does.
     """
+    config, database, spool = tools.config, tools.database, tools.spool
     with database.reading() as session:
         stored, known = paths(session, series_id), site.facts_of(facts(session, series_id))
-    headers, unreadable = _read_headers(spool, stored, alive)
-    rule = site.skipping(config, known)
-    artist = Artist(alive) if rule is None and config.web.enabled else None
-    if rule is None:
-        with database.reading() as session:
-            said = votes(session, spool, config, series_id, headers)
-        look = artist.look if artist else ignore
-        outcome = classify(headers, config, classifier, alive, said, look, decoders)
-    else:
-        outcome = site.skipped(rule, headers)
-    rule = rule or site.deciding(config, known, outcome.verdict)
-    outcome = site.applied(rule, replace(outcome, images=(*outcome.images, *unreadable)))
-    incoming = _incoming(headers, config, alive)
+    seen = tools.early.take(stored, known)
+    looked = seen or _looked(stored, known, tools, series_id)
+    headers = looked.headers
+    rule = looked.rule or site.deciding(config, known, looked.outcome.verdict)
+    outcome = site.applied(rule, replace(looked.outcome, images=(*looked.outcome.images, *looked.unreadable)))
+    incoming = _incoming(headers, config, tools.alive)
     ruled = rule is not None and rule.term is not None
     texts = () if ruled else (known.series_description, known.study_description)
     outcome = _flagged(outcome, incoming, texts)
@@ -146,16 +155,44 @@ def classify_series(
         recorded = record_outcome(session, series_id, outcome, routes, now, inherited)
         if recorded and prepared is not None:
             reporting.record(session, prepared, now)
-    if recorded and artist is not None:
+    if recorded and looked.artist is not None:
         # Only now: whatever happens to the picture, the series has its outcome.
-        artist.finish(headers, outcome.images, spool, stored)
-    _tell(series_id, outcome, len(stored))
+        looked.artist.finish(headers, outcome.images, spool, stored)
+    _tell(series_id, outcome, len(stored), seen is not None)
     return recorded
 
 
-def _tell(series_id: int, outcome: Outcome, images: int) -> None:
-    term = outcome.verdict.term if outcome.verdict else None
-    log.info("series classified", series_id=series_id, term=term, reason=outcome.reason, images=images)
+def look_early(resting: Resting, tools: Tools) -> None:
+    """Look at a series that is not complete yet, and keep what is seen; nothing is recorded."""
+    key = resting.key
+    with tools.database.reading() as session:
+        if known_paths(session, key.study_instance_uid, key.series_instance_uid):
+            return  # it was complete before, and what comes late changes no verdict
+    known = site.facts_of(of_series(tools.spool, key, resting.paths[0]))
+    tools.early.keep(_looked(resting.paths, known, tools))
+    log.info("series looked at early", series_instance_uid=key.series_instance_uid, images=len(resting.paths))
+
+
+def _looked(stored: tuple[str, ...], known: Facts, tools: Tools, series_id: int | None = None) -> Looked:
+    """Look at the files of a series, unless a site rule says not to; others vote once it has its number."""
+    config = tools.config
+    headers, unreadable = _read_headers(tools.spool, stored, tools.alive)
+    rule = site.skipping(config, known)
+    if rule is not None:
+        return Looked(stored, known, rule, headers, unreadable, site.skipped(rule, headers), None)
+    said: tuple[Vote, ...] = ()
+    if series_id is not None:
+        with tools.database.reading() as session:
+            said = votes(session, tools.spool, config, series_id, headers)
+    artist = Artist(tools.alive) if config.web.enabled else None
+    look = artist.look if artist else ignore
+    outcome = classify(headers, config, tools.classifier, tools.alive, said, look, tools.decoders)
+    return Looked(stored, known, None, headers, unreadable, outcome, artist)
+
+
+def _tell(series_id: int, outcome: Outcome, images: int, early: bool) -> None:
+    term, why = outcome.verdict.term if outcome.verdict else None, outcome.reason
+    log.info("series classified", series_id=series_id, term=term, reason=why, images=images, early=early)
 
 
 def _flagged(outcome: Outcome, incoming: Incoming, texts: tuple[str, ...]) -> Outcome:

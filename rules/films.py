@@ -133,7 +133,7 @@ def _named(row: Table, minimum: float) -> tuple[str, float]:
     if row[best] >= minimum and row[best] > 0:
         return PART_KEYS[best], float(row[best])
     for whole, parts in TOGETHER.items():
-        sum_of = float(row[[PART_KEYS.index(key) for key in parts]].sum())
+        sum_of = min(1.0, float(row[[PART_KEYS.index(key) for key in parts]].sum()))
         if sum_of >= minimum and PART_KEYS[best] in parts:
             return whole, sum_of
     return UNKNOWN, float(row[best])

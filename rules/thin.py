@@ -4,7 +4,6 @@ A region changes over centimetres, so slices of one millimetre tell little that 
 lies between two slices that were looked at is interpolated by the distance in mm, before any other rule.
 """
 
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -16,17 +15,30 @@ SAME_PLACE_MM: Final = 0.01
 def chosen(positions_mm: NDArray[np.float64], every_mm: float | None) -> NDArray[np.intp]:
     """Return the indices of the slices to look at, of sorted positions (n,); None: all of them.
 
-    Between two of them lie at most `every_mm`, unless the stack itself has a wider gap. Both ends are among
-    them; of images in one place the first stands for the others.
+    Two places that are looked at lie at most `every_mm` apart, unless the stack itself has a wider gap. Both
+    ends are among them; of a place all images are looked at, those of several phases or echoes.
     """
     if every_mm is None or len(positions_mm) <= 1:
         return np.arange(len(positions_mm))
-    places = np.flatnonzero(np.diff(positions_mm, prepend=-np.inf) > SAME_PLACE_MM)
-    picked = [places[0]]
-    for place, following in pairwise(places[1:]):
-        if positions_mm[following] - positions_mm[picked[-1]] > every_mm:
+    fresh = np.diff(positions_mm, prepend=-np.inf) > SAME_PLACE_MM
+    places = positions_mm[fresh]
+    picked = [0]
+    for place, following in enumerate(places[2:], 1):
+        if following - places[picked[-1]] > every_mm:
             picked.append(place)
-    return np.array([*picked, *places[1:][-1:]], np.intp)
+    return np.flatnonzero(np.isin(np.cumsum(fresh) - 1, [*picked, len(places) - 1]))
+
+
+def spread(
+    picked: NDArray[np.intp], values: NDArray[np.float32], positions_mm: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Return values (n, k) at sorted positions (n,), of those (m, k) of the indices that were looked at (m,).
+
+    What was looked at keeps its own; raises ValueError where m is 0.
+    """
+    found = between(positions_mm[picked], values, positions_mm)
+    found[picked] = values
+    return found
 
 
 def between(

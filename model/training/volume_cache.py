@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.projections import ROWS, row_places, views
-from model.series_labels import AXES, PARTS
+from model.series_labels import AXES, OTHER, PAPER_PARTS, PARTS
 from model.series_volumes import stack_views
 from model.training import volume_bodies, volume_real
 from model.training.volume_bodies import Figure
@@ -50,10 +50,14 @@ KEYS: Final = ("upright", "stack", "scale", "tones", "rows", "part", "axis", "co
 
 
 class Source:
-    """Draws series of every label alike often, from real volumes and from the anatomies."""
+    """Draws series of every label alike often, from real volumes and from the anatomies.
 
-    def __init__(self, scans: Sequence[Scan], figures: Sequence[Figure]) -> None:
+    Limbs and shoulders, one label of many parts, are the share `limbs` where it is more than that.
+    """
+
+    def __init__(self, scans: Sequence[Scan], figures: Sequence[Figure], limbs: float = 0.0) -> None:
         self._scans, self._figures = tuple(scans), tuple(figures)
+        self._limbs = max(limbs, 1 / len(PARTS))
         self._places = [volume_real.possible(scan) for scan in scans]
         self._without = [scan for scan in scans if scan.part is None]
         told = {
@@ -69,7 +73,8 @@ class Source:
             return Draw(
                 found.volume, found.regions, NOBODY, found.axis, found.contrast, found.source, found.subject
             )
-        part = PARTS[int(rng.integers(len(PARTS)))]
+        limb = rng.random() < self._limbs
+        part = OTHER if limb else PAPER_PARTS[int(rng.integers(len(PAPER_PARTS)))]
         real = [index for index, each in enumerate(self._places) if part in each]
         if real and (not self._figures or rng.random() < REAL):
             index = self._one_of(real, rng)

@@ -17,6 +17,7 @@ SeriesNetworkName = Annotated[str, _known(tuple(sorted(NETWORKS)), "network for 
 class SeriesRun(_Section):
     """One run. `series` are drawn in all, `bodies` are the anatomies that are drawn from; one left out tests.
 
+    Of them, the share `limbs` shows limbs and shoulders, where that is more than any other label's.
     `drawn` are folders of series that other runs drew, half of a batch. With `only` these heads alone learn,
     the axis with its towers, contrast with its last layers. `initial` is the path of weights to go on from.
     `shape` (slices, rows, columns) is that of the paper's network, smaller where memory is.
@@ -27,6 +28,7 @@ class SeriesRun(_Section):
     initial: RunPath | None = None
     bodies: tuple[BodyName, ...] = ("AM", "BP3D")
     series: Annotated[int, Field(ge=1)] = 10_000
+    limbs: Share = 0.0
     drawn: tuple[RunPath, ...] = ()
     only: tuple[Literal["axis", "contrast"], ...] = ()
     minutes: Positive = 30.0

@@ -57,7 +57,7 @@ def train(run: SeriesRun, fresh: bool = False) -> Trained:
 def source_of(run: SeriesRun) -> Source:
     """Return what a run draws from: the training subjects of the kept split, and its anatomies."""
     scans = load_scans(run.data, split.read().train)
-    return Source(scans, load_figures(run.data, run.bodies))
+    return Source(scans, load_figures(run.data, run.bodies), run.limbs)
 
 
 def _train(run: SeriesRun, weights: Path) -> None:

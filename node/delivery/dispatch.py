@@ -19,6 +19,7 @@ from db.series import facts, next_stable, record_crash
 from db.session import Database
 from node import metrics, site, version, worker
 from node.clock import utc_now
+from node.early import Resting, rest_s
 from node.health import Health
 from node.settings.config import Config
 
@@ -29,6 +30,8 @@ _START_TIMEOUT_S: Final = 300.0
 """Importing TensorFlow and reading the weights takes seconds, on a busy machine minutes."""
 
 _TRIES: Final = 2
+_REMEMBERED: Final = 64
+"""Series of which it is known which process looked at them early."""
 
 
 class WorkerDied(Exception):  # noqa: N818 - it tells what happened, and the dispatcher goes on
@@ -48,11 +51,11 @@ class InferenceProcess:
         self._process: BaseProcess | None = None
         self._connection: Connection | None = None
 
-    def run(self, series_id: int) -> None:
-        """Have one series classified and recorded; raises WorkerDied or Stopped."""
+    def run(self, work: int | Resting) -> None:
+        """Have a series classified and recorded, or a resting one looked at; raises WorkerDied or Stopped."""
         connection = self.start()
         try:
-            connection.send(series_id)
+            connection.send(work)
             classify = self._config.classify
             said = self._last_word(connection, classify.hang_timeout_s, classify.series_timeout_s)
         except (EOFError, OSError) as error:
@@ -134,7 +137,9 @@ class Dispatcher:
         unlabelled: Sequence[Route],
         classified: Callable[[], None],
         health: Health | None = None,
+        rested: Callable[[], Resting | None] = lambda: None,
     ) -> None:
+        """`classified` is called after each series; `rested` tells of one that may be looked at already."""
         self._config = config
         self._database = database
         self._unlabelled = unlabelled
@@ -142,7 +147,15 @@ class Dispatcher:
         self._health = health or Health()
         clients = [each.ae_title for each in config.dicomweb.clients]
         self._listed = frozenset([*clients, *(each.ae_title for each in config.receive.callers)])
+        self._rested = rested
+        # Whoever votes may be decided between an early look and the decision.
+        early = config.classify.early and "votes" not in config.rules
+        self._rest_s = rest_s(config.series.stable_age_s) if early else None
         self._busy: set[int] = set()
+        self._free: dict[
+            InferenceProcess, str
+        ] = {}  # processes without a stable series, and what they look at
+        self._seen: dict[str, InferenceProcess] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()
 
@@ -158,8 +171,7 @@ class Dispatcher:
             while not stop.is_set():
                 try:
                     if not self._step(process):
-                        self._wake.wait(_POLL_S)
-                        self._wake.clear()
+                        self._wait(process)
                 except Stopped:
                     raise
                 except Exception:
@@ -181,7 +193,7 @@ class Dispatcher:
             log.info("worker ready")
 
     def _step(self, process: InferenceProcess) -> bool:
-        series_id = self._claim()
+        series_id = self._claim(process)
         if series_id is None:
             return False
         try:
@@ -202,12 +214,46 @@ class Dispatcher:
             self._note_death(series_id, str(death))
         self._count(series_id, time.monotonic() - began)
 
-    def _claim(self) -> int | None:
+    def _wait(self, process: InferenceProcess) -> None:
+        """Wait for a stable series, or look at one that is not stable yet; raises Stopped."""
+        self._free[process] = ""
+        try:
+            for _ in range(1 if self._rest_s is None else math.ceil(_POLL_S / self._rest_s)):
+                resting = self._rested() if self._rest_s is not None else None
+                if resting is not None:
+                    self._look(process, resting)
+                    return
+                if self._wake.wait(self._rest_s or _POLL_S):
+                    break
+            self._wake.clear()
+        finally:
+            del self._free[process]
+
+    def _look(self, process: InferenceProcess, resting: Resting) -> None:
+        """Have a series looked at early; what a worker dies of here it dies of again when that counts."""
+        uid = resting.key.series_instance_uid
+        with self._lock:
+            self._free[process], self._seen[uid] = uid, process
+            if len(self._seen) > _REMEMBERED:
+                del self._seen[next(iter(self._seen))]
+        try:
+            process.run(resting)
+        except WorkerDied as death:
+            log.warning("a series could not be looked at early", series_instance_uid=uid, how=str(death))
+
+    def _claim(self, process: InferenceProcess) -> int | None:
+        """Take the oldest stable series, but for those that another process has seen and will take."""
         with self._lock, self._database.reading() as session:
-            series_id = next_stable(session, exclude=self._busy)
-            if series_id is not None:
-                self._busy.add(series_id)
-        return series_id
+            passed = set(self._busy)
+            while (series_id := next_stable(session, exclude=passed)) is not None:
+                uid = facts(session, series_id).series_instance_uid if self._seen else ""
+                owner = self._seen.get(uid, process)
+                if owner is process or self._free.get(owner) not in ("", uid):
+                    self._busy.add(series_id)
+                    self._seen.pop(uid, None)
+                    return series_id
+                passed.add(series_id)
+        return None
 
     def _count(self, series_id: int, took_s: float) -> None:
         with self._database.reading() as session:

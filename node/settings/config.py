@@ -72,10 +72,11 @@ class Classify(Section):
     runtime: Runtime = "auto"
     precision: Precision = "single"
     preload: tuple[Literal["CT", "MR", "MR_LENGTHWISE", "XR"], ...] = ()
+    early: bool = True
     workers: Annotated[int, Field(ge=1, le=64)] = 1
     threads: Annotated[int, Field(ge=0)] = 0
     decoders: Annotated[int, Field(ge=0, le=64)] | None = None
-    every_mm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    every_mm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = 4.0
     hang_timeout_s: Seconds = 300
     series_timeout_s: Seconds = 3600
     maximum_memory: Annotated[ByteSize, Field(ge=2 * 1024**3)] | None = ByteSize(8 * 1024**3)

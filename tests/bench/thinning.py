@@ -25,12 +25,13 @@ from model.training.split import read as read_split
 from model.training.stages import SeriesOutput
 from node.cli.judging import ruled
 from node.settings.config import Config
-from rules.thin import between, chosen
+from rules.thin import chosen, spread
 
 EVERY_MM: Final = (2.0, 3.0, 4.0, 5.0, 8.0, 12.0)
 STEP_MM: Final = 1.0
 DATA: Final = Path("../shared/data")
-RUN: Final = Path("model/training/runs/ct.yaml")
+RUNS: Final = Path("model/training/runs")
+MODALITIES: Final = ("CT", "MR")
 LEAST: Final = 3
 """Slices of a series that is thinned at all."""
 
@@ -80,7 +81,7 @@ def judged(classifier: Classifier, cases: Sequence[Case], fill: bool) -> Iterato
         if fill:
             positions, pixels, truth = filled(case)  # type: ignore[assignment]
         images = (_image(each, case) for each in pixels)
-        said = classifier.predict("CT", images)
+        said = classifier.predict(classifier.modalities[0], images)
         output = SeriesOutput(said.classes, said.probabilities, positions, said.energy, said.maximum_energy)
         yield Judged(case, truth, output)
 
@@ -95,12 +96,11 @@ def thinned(output: SeriesOutput, every_mm: float | None) -> tuple[SeriesOutput,
     assert output.positions_mm is not None
     assert output.energy is not None
     picked = chosen(output.positions_mm, every_mm)
-    seen = output.positions_mm[picked]
     made = SeriesOutput(
         output.classes,
-        between(seen, output.probabilities[picked], output.positions_mm),
+        spread(picked, output.probabilities[picked], output.positions_mm),
         output.positions_mm,
-        between(seen, output.energy[picked, np.newaxis], output.positions_mm)[:, 0],
+        spread(picked, output.energy[picked, np.newaxis], output.positions_mm)[:, 0],
         output.maximum_energy,
     )
     return (made if every_mm else output), len(picked)
@@ -153,8 +153,8 @@ class Thinning:
     def markdown(self) -> str:
         """Write it."""
         what = (
-            "Slices that are named rightly by the shipped CT network and rules when it looks every so many "
-            "mm (`classify.every_mm`), against every slice, paired; subjects and sources not trained on. No "
+            "Slices that are named rightly by the shipped network and rules when it looks every so many mm "
+            "(`classify.every_mm`), against every slice, paired; subjects and sources not trained on. No "
             "time is measured. `python -m tests.bench.thinning --help` says how volumes are brought to 1 mm."
         )
         return f"## Thin slices\n\n{what}\n\n{self.text}\n"
@@ -162,16 +162,21 @@ class Thinning:
 
 def thinning(data: Path = DATA) -> Thinning:
     """Judge the parts that nobody trained on; say so where the data is not there."""
-    if not (data / "ct.csv").is_file():
+    if not all((data / f"{modality.lower()}.csv").is_file() for modality in MODALITIES):
         return Thinning("The data folder is not there: not measured.")
-    classifier = Classifier.load({"CT": SHIPPED["CT"]}, Engine(AUTO))
+    return Thinning("\n\n".join(f"{modality}:\n\n{_judged(data, modality)}" for modality in MODALITIES))
+
+
+def _judged(data: Path, modality: str) -> str:
+    classifier = Classifier.load({modality: SHIPPED[modality]}, Engine(AUTO))
+    choice = load(RUNS / f"{modality.lower()}.yaml").choice
     outputs = {}
     for name in (VALIDATION, EVALUATION):
-        cases = part(data, "CT", name, read_split(), load(RUN).choice).cases
+        cases = part(data, modality, name, read_split(), choice).cases
         for fill in (False, True) if name == VALIDATION else (False,):
             title = f"{name}, {'at 1 mm' if fill else 'as it is'}"
             outputs[title] = tuple(judged(classifier, cases, fill))
-    return Thinning(table(outputs))
+    return table(outputs)
 
 
 def main() -> None:

@@ -16,9 +16,10 @@ from model.read import Image, ImageHeader
 from model.regions import CT_CLASSES
 from node import facts
 from node.clock import utc_now
+from node.early import Resting
 from node.settings.config import Config
 from node.storage.spool import SeriesKey, Spool
-from node.worker import classify_series
+from node.worker import Tools, classify_series
 from tests.builders import Recipe, write
 
 
@@ -50,22 +51,27 @@ def empty_database(folder: Path) -> Database:
     return open_database(url)
 
 
-def received(spool: Spool, database: Database, recipe: Recipe) -> int:
-    """Store and register a series as the node would; return its number."""
+def stored(spool: Spool, recipe: Recipe) -> Resting:
+    """Store a series as the node would; return what lies there."""
     key = SeriesKey("1.2.3", recipe.series_uid)
     folder = spool.instances / key.study_instance_uid / key.series_instance_uid
     folder.mkdir(parents=True)
-    stored = [
+    paths = [
         path.rename(folder / path.name).relative_to(spool.instances).as_posix()
         for path in write(spool.folder / f"made-{recipe.seed}", recipe)
     ]
-    for path in stored:
+    for path in paths:
         data_set = pydicom.dcmread(spool.path(path))
         data_set.file_meta.SourceApplicationEntityTitle = "CT1"
         data_set.save_as(spool.path(path))
+    return Resting(key, tuple(sorted(paths)))
+
+
+def registered(spool: Spool, database: Database, found: Resting) -> int:
+    """Register a stored series; return its number."""
     with database.session() as session:
-        known = facts.of_series(spool, key, stored[0])
-        instances = [facts.of_file(spool, path) for path in stored]
+        known = facts.of_series(spool, found.key, found.paths[0])
+        instances = [facts.of_file(spool, path) for path in found.paths]
         return register(session, known, instances, (), utc_now()).series_id
 
 
@@ -73,8 +79,9 @@ def decided(
     spool: Spool, database: Database, settings: Config, networks: Sure | None = None, **changes: Any
 ) -> SeriesRow:
     """Have a series of a recipe with these changes decided; return its row."""
-    series_id = received(spool, database, replace(Recipe(n=3), **changes))
+    series_id = registered(spool, database, stored(spool, replace(Recipe(n=3), **changes)))
     shown = networks or Sure()
-    assert classify_series(series_id, settings, database, spool, shown, lambda: None)  # type: ignore[arg-type]
+    tools = Tools(settings, database, spool, shown, lambda: None)  # type: ignore[arg-type]
+    assert classify_series(series_id, tools)
     with database.reading() as session:
         return next(row for row in series_rows(session, Filters()) if row.series_id == series_id)

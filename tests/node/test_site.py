@@ -17,7 +17,7 @@ from node.relabelling.coercion import KEEP, WRITE
 from node.settings.config import Config
 from node.storage.spool import SeriesKey, Spool
 from tests.builders import Recipe, write
-from tests.node.deciding import Sure, decided, received
+from tests.node.deciding import Sure, decided, registered, stored
 
 DESTINATIONS = [
     {"name": name, "ae_title": name.upper(), "host": "localhost", "port": 104}
@@ -103,7 +103,7 @@ def _written(spool: Spool, row: SeriesRow) -> str:
 
 def test_a_series_that_crashes_keeps_its_route(spool: Spool, database: Database) -> None:
     """Without a verdict, rules on the headers still say where a series may go, those on verdicts do not."""
-    series_id = received(spool, database, Recipe(n=1))
+    series_id = registered(spool, database, stored(spool, Recipe(n=1)))
     settings = config(
         {"name": "sure", "when": {"confidence_from": 0.1}, "route": ["research"]},
         {"name": "here", "when": {"source": ["CT1"]}, "route": ["archive"]},

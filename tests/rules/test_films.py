@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -106,6 +106,7 @@ def test_shapes_are_checked() -> None:
 
 
 @settings(deadline=None, max_examples=60)
+@example(np.zeros((3, len(GROUPS)), np.float32), np.full((3, len(PART_KEYS)), 0.5, np.float32), 1.0)
 @given(
     arrays(np.float32, (3, len(GROUPS)), elements=st.floats(0, 1, width=32)),
     arrays(np.float32, (3, len(PART_KEYS)), elements=st.one_of(st.floats(0, 1, width=32), st.just(np.nan))),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rules.thin import between, chosen
+from rules.thin import between, chosen, spread
 
 Places = NDArray[np.float64]
 PLACES = st.lists(st.floats(-500, 500), min_size=1, max_size=60).map(sorted).map(np.array)
@@ -25,9 +25,18 @@ def test_thick_slices_are_all_chosen() -> None:
     assert chosen(np.arange(10.0), None).tolist() == list(range(10))
 
 
-def test_images_of_one_place_are_looked_at_once() -> None:
-    """Phases that repeat each place are told by the first of them."""
-    assert chosen(np.repeat(np.arange(4) * 5.0, 3), 4.0).tolist() == [0, 3, 6, 9]
+def test_all_images_of_a_place_are_looked_at() -> None:
+    """Phases in one place may show different things: places are left out, never some of their images."""
+    assert chosen(np.repeat(np.arange(4) * 5.0, 3), 4.0).tolist() == list(range(12))
+    assert chosen(np.repeat(np.arange(6.0), 2), 4.0).tolist() == [0, 1, 8, 9, 10, 11]
+
+
+def test_what_was_looked_at_keeps_its_own() -> None:
+    """Of two images in one place each stays as it is; between places the shares are those of the distance."""
+    places = np.array([0.0, 0.0, 1.0, 4.0])
+    values = np.array([[1.0, 0.0], [0.5, 0.5], [0.0, 1.0]], np.float32)
+    found = spread(np.array([0, 1, 3]), values, places)
+    assert np.allclose(found, np.array([[1, 0], [0.5, 0.5], [0.375, 0.625], [0, 1]]))
 
 
 @given(places=PLACES, every_mm=st.floats(0.5, 50))
