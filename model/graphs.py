@@ -64,9 +64,10 @@ def _got(kept: Path) -> bytes | None:
 
 
 def _put(kept: Path, made: bytes) -> None:
-    """Lay a graph and its digest on the shelf, in place of others of the same weights."""
+    """Lay a graph and its digest on the shelf, in place of all else of the same weights."""
     kept.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=kept.parent, delete=False) as file:
+    weights, _ = kept.name.split("-", maxsplit=1)
+    with NamedTemporaryFile(dir=kept.parent, prefix=f"{weights}-", suffix=".part", delete=False) as file:
         part = Path(file.name)
         try:
             file.write(made + hashlib.sha256(made).digest())
@@ -75,6 +76,7 @@ def _put(kept: Path, made: bytes) -> None:
         except OSError:
             part.unlink(missing_ok=True)
             raise
-    for old in kept.parent.glob(f"{kept.name.split('-', maxsplit=1)[0]}-*{SUFFIX}"):
+    # Others' graphs and what a process that was killed had begun; who is writing now restores it next time.
+    for old in kept.parent.glob(f"{weights}-*"):
         if old != kept:
             old.unlink(missing_ok=True)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -274,12 +275,14 @@ def _ready(network: Network, engine: Engine) -> Any:
 
 def _precision(engine: Engine) -> Precision:
     """Return the precision that OpenVINO computes in: bfloat16 only where the processor has it."""
-    if engine.precision == SINGLE:
-        return SINGLE
+    return BFLOAT16 if engine.precision == BFLOAT16 and _has_bfloat16() else SINGLE
+
+
+@cache
+def _has_bfloat16() -> bool:
     import openvino
 
-    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return BFLOAT16 if "BF16" in able else SINGLE
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _named(inputs: Mapping[str, Table]) -> dict[str, Table]:
