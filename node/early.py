@@ -5,8 +5,9 @@ if the series is then made of just the files that were looked at; otherwise they
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from typing import Final
 
 from db.records import ImageResult, Outcome
@@ -25,6 +26,10 @@ WORTHWHILE_S: Final = 0.5
 """Where series are complete sooner than that there is no time to use."""
 GROWTH: Final = 1.5
 """A series is looked at again once it has grown so many times, so that little work is in vain."""
+PATIENCE_S: Final = 2.0
+"""A look that takes longer ends when a stable series waits; short ones are not wasted by others."""
+ENOUGH: Final = "enough"
+"""What a worker is told that is to end its look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,21 @@ class Looked:
     unreadable: Sequence[ImageResult]
     outcome: Outcome
     artist: Artist | None
+
+
+class Enough(Exception):  # noqa: N818 - nothing is wrong
+    """A stable series needs the worker more than the one that it looks at, or the node is gone."""
+
+
+def until_enough(connection: Connection, alive: Callable[[], None]) -> Callable[[], None]:
+    """Return `alive` for a look that ends, by Enough, as soon as the node says anything."""
+
+    def watched() -> None:
+        alive()
+        if connection.poll():
+            raise Enough
+
+    return watched
 
 
 class Early:

@@ -29,7 +29,7 @@ from node import log as logs
 from node.ahead import Decoders, default_processes
 from node.clock import utc_now
 from node.confine import confine
-from node.early import Early, Looked, Resting
+from node.early import Early, Enough, Looked, Resting, until_enough
 from node.facts import of_series
 from node.frames import by_instance
 from node.glance import Artist, Look, ignore
@@ -92,14 +92,16 @@ def main(connection: Connection, config: Config) -> None:
         return  # the node was killed meanwhile
     while True:
         try:
-            work: int | Resting = connection.recv()
+            work: int | str | Resting = connection.recv()
         except (EOFError, OSError):
             return
         try:
             if isinstance(work, Resting):
-                look_early(work, tools)
-            else:
+                look_early(work, replace(tools, alive=until_enough(connection, tools.alive)))
+            elif isinstance(work, int):
                 classify_series(work, tools)
+            else:
+                continue  # ENOUGH, which a look ends by and leaves to be read, or which came too late
             connection.send("")
         except BrokenPipeError:
             return  # the node is gone; the next one does this series again
@@ -169,7 +171,10 @@ def look_early(resting: Resting, tools: Tools) -> None:
         if known_paths(session, key.study_instance_uid, key.series_instance_uid):
             return  # it was complete before, and what comes late changes no verdict
     known = site.facts_of(of_series(tools.spool, key, resting.paths[0]))
-    tools.early.keep(_looked(resting.paths, known, tools))
+    try:
+        tools.early.keep(_looked(resting.paths, known, tools))
+    except Enough:
+        return
     log.info("series looked at early", series_instance_uid=key.series_instance_uid, images=len(resting.paths))
 
 

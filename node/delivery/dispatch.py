@@ -6,11 +6,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Final
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from db.decisions import decision
 from db.records import Outcome, Route
@@ -19,7 +21,7 @@ from db.series import facts, next_stable, record_crash
 from db.session import Database
 from node import metrics, site, version, worker
 from node.clock import utc_now
-from node.early import Resting, rest_s
+from node.early import ENOUGH, PATIENCE_S, Resting, rest_s
 from node.health import Health
 from node.settings.config import Config
 
@@ -51,13 +53,18 @@ class InferenceProcess:
         self._process: BaseProcess | None = None
         self._connection: Connection | None = None
 
-    def run(self, work: int | Resting) -> None:
-        """Have a series classified and recorded, or a resting one looked at; raises WorkerDied or Stopped."""
+    def run(self, work: int | Resting, enough: Callable[[], bool] = lambda: False) -> None:
+        """Have a series classified and recorded, or a resting one looked at until it is enough.
+
+        Raises WorkerDied or Stopped.
+        """
         connection = self.start()
         try:
             connection.send(work)
             classify = self._config.classify
-            said = self._last_word(connection, classify.hang_timeout_s, classify.series_timeout_s)
+            said = self._last_word(
+                connection, classify.hang_timeout_s, classify.series_timeout_s, enough=enough
+            )
         except (EOFError, OSError) as error:
             raise WorkerDied(self._obituary()) from error
         if said:
@@ -92,15 +99,27 @@ class InferenceProcess:
         return ours
 
     def _last_word(
-        self, connection: Connection, silence_s: float, whole_s: float = math.inf, expected: str = ""
+        self,
+        connection: Connection,
+        silence_s: float,
+        whole_s: float = math.inf,
+        expected: str = "",
+        enough: Callable[[], bool] = lambda: False,
     ) -> str:
-        """Wait for the answer, allowing `silence_s` without a sign of life and `whole_s` in all."""
+        """Wait for the answer, allowing `silence_s` without a sign of life and `whole_s` in all.
+
+        Where it is `enough` the process is told so; it may not hear it before it is ready.
+        """
         end = time.monotonic() + whole_s
         deadline = min(end, time.monotonic() + silence_s)
+        told = False
         while time.monotonic() < deadline:
             if self._stop.is_set():
                 self.close()
                 raise Stopped
+            if not told and enough():
+                connection.send(ENOUGH)
+                told = True
             if not connection.poll(min(_POLL_S, max(0.0, deadline - time.monotonic()))):
                 continue
             said = str(connection.recv())
@@ -236,10 +255,18 @@ class Dispatcher:
             self._free[process], self._seen[uid] = uid, process
             if len(self._seen) > _REMEMBERED:
                 del self._seen[next(iter(self._seen))]
+        may_end_at = time.monotonic() + PATIENCE_S
         try:
-            process.run(resting)
+            process.run(resting, lambda: time.monotonic() > may_end_at and self._waits(uid))
         except WorkerDied as death:
             log.warning("a series could not be looked at early", series_instance_uid=uid, how=str(death))
+
+    def _waits(self, uid: str) -> bool:
+        """Tell whether a stable series waits that is another one than that of this UID."""
+        with suppress(SQLAlchemyError), self._lock, self._database.reading() as session:
+            series_id = next_stable(session, exclude=self._busy)
+            return series_id is not None and facts(session, series_id).series_instance_uid != uid
+        return False
 
     def _claim(self, process: InferenceProcess) -> int | None:
         """Take the oldest stable series, but for those that another process has seen and will take."""

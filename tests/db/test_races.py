@@ -50,7 +50,7 @@ def _processes(url: str, what: str) -> list[str]:
             assert runner.stdin is not None
             runner.stdin.write("go\n")
             runner.stdin.flush()
-        outputs = [runner.communicate(timeout=60) for runner in runners]
+        outputs = [runner.communicate(timeout=200) for runner in runners]
     assert [error for _, error in outputs] == [""] * RUNNERS
     return [output.strip() for output, _ in outputs]
 

@@ -99,7 +99,7 @@ def test_processes_may_migrate_at_once(empty_database_url: str, tmp_path: Path) 
         )
         for _ in range(4)
     ]
-    results = [process.communicate(timeout=60) for process in running]
+    results = [process.communicate(timeout=200) for process in running]
     assert results == [(f"{head()}\n", "")] * 4
 
 

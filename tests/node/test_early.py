@@ -1,5 +1,6 @@
 """Series that are looked at before they are complete: when, by which process, and what of it counts."""
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +13,13 @@ from db.series import paths
 from db.session import Database, migrate
 from node.delivery.dispatch import Dispatcher, InferenceProcess
 from node.early import MOST, Early, rest_s
-from node.settings.config import Config
+from node.settings.config import Config, DatabaseSection, SpoolSection
 from node.storage.spool import Spool
 from node.worker import Tools, classify_series, look_early
 from tests.builders import Recipe, write
 from tests.harness import Archive, free_port, make_node, running, storescu, wait_until
 from tests.node.bench import Bench, opened
-from tests.node.deciding import Sure, registered, stored
+from tests.node.deciding import Sure, empty_database, registered, stored
 
 FILES = Recipe(n=6)
 
@@ -149,6 +150,44 @@ def test_who_looked_at_a_series_takes_it(spool: Spool, database: Database) -> No
     dispatcher._free[mine] = "another series"
     assert dispatcher._claim(other) == series_id
     assert dispatcher._claim(mine) is None
+
+
+def test_another_series_that_waits_ends_a_long_look(tmp_path: Path) -> None:
+    """The worker says so at once, has seen nothing, and does what it is told next, as if nothing had been."""
+    config = Config.standalone().model_copy(
+        update={
+            "spool": SpoolSection(folder=tmp_path / "spool"),
+            "database": DatabaseSection(url=f"sqlite:///{tmp_path / 'test.sqlite'}"),
+        }
+    )
+    spool, database = Spool(config.spool.folder, 0), empty_database(tmp_path)
+    long, short = stored(spool, replace(FILES, n=400)), stored(spool, replace(FILES, seed="short"))
+    process = InferenceProcess(config, threading.Event())
+    asked: list[bool] = []
+
+    def enough() -> bool:
+        asked.append(True)
+        return True
+
+    process.run(long, enough)
+    process.run(short, lambda: False)
+    process.run(registered(spool, database, short))
+    process.close()
+    assert asked == [True]
+    [row] = rows(database)
+    assert (row.state, row.classified) == ("delivered", FILES.n)  # to nobody
+    database.close()
+
+
+@pytest.mark.parametrize(("waiting", "waits"), [("series", False), ("other", True)])
+def test_who_waits(spool: Spool, database: Database, waiting: str, waits: bool) -> None:
+    """The series that is looked at may become stable meanwhile: it does not wait for another one."""
+    dispatcher = Dispatcher(Config.standalone(), database, (), lambda: None)
+    assert not dispatcher._waits(FILES.series_uid)
+    series_id = registered(spool, database, stored(spool, replace(FILES, seed=waiting)))
+    assert dispatcher._waits(FILES.series_uid) == waits
+    dispatcher._busy.add(series_id)
+    assert not dispatcher._waits(FILES.series_uid)
 
 
 @pytest.fixture
