@@ -21,6 +21,8 @@ STEPS: Final[tuple[tuple[str, int], ...]] = (
     ("after node.storage.draft:_sync", 3),  # written, without its name
     ("after node.storage.spool:_give_name", 3),  # stored, not answered
     ("after node.storage.spool:Spool.keep", 3),
+    ("before node.worker:look_early", 1),  # in the worker, while more may come
+    ("after node.worker:look_early", 1),  # seen, and nothing recorded
     ("before db.series:register", 1),  # complete, not in the database
     ("after db.series:register", 1),  # in a transaction that is not committed
     ("after node.series:Tracker._register", 1),  # committed
