@@ -144,7 +144,13 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
 
 def test_shipped_runs_can_be_read(tmp_path: Path) -> None:
     """The files of runs are those of series; a mistake is one sentence with the key."""
-    for name in ("ct-series", "ct-series-second", "ct-series-third", "resnet50-3d-ct-series"):
+    for name in (
+        "ct-series",
+        "ct-series-second",
+        "ct-series-third",
+        "ct-series-fourth",
+        "resnet50-3d-ct-series",
+    ):
         assert is_series(RUNS / f"{name}.yaml")
         assert load_run(RUNS / f"{name}.yaml").out.name == name
     assert not is_series(RUNS / "ct.yaml")
