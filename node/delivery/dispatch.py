@@ -171,9 +171,8 @@ class Dispatcher:
         early = config.classify.early and "votes" not in config.rules
         self._rest_s = rest_s(config.series.stable_age_s) if early else None
         self._busy: set[int] = set()
-        self._free: dict[
-            InferenceProcess, str
-        ] = {}  # processes without a stable series, and what they look at
+        # Processes without a stable series, and what each looks at; who looked at which series.
+        self._free: dict[InferenceProcess, str] = {}
         self._seen: dict[str, InferenceProcess] = {}
         self._lock = threading.Lock()
         self._wake = threading.Event()

@@ -41,6 +41,7 @@ class Outgoing:
         self._source = source
         self._copy = copy
         self._place = place
+        self._encoded: Encoded | None = None
 
     def __enter__(self) -> Self:
         """Return it."""
@@ -64,6 +65,11 @@ class Outgoing:
 
     def encoded(self) -> Encoded:
         """Return the data set; raises OSError without a file, RefusedError where it is none of DICOM."""
+        if self._encoded is None:
+            self._encoded = self._read()
+        return self._encoded
+
+    def _read(self) -> Encoded:
         try:
             if self._copy is not None:
                 return _described(bytes(self._copy[0]), self._copy[1:])
@@ -90,8 +96,9 @@ class Ahead:
         """Make ready what follows an instance; what cannot be made is found out when it is taken."""
         following = self._following.get(work.delivery_id)
         if following is not None:
-            with suppress(OSError):
+            with suppress(OSError, RefusedError):
                 self._ready = following, self._make(following)
+                self._ready[1].encoded()
 
 
 def _mapped(path: Path) -> Encoded:
