@@ -166,10 +166,10 @@ class Dispatcher:
         self._health = health or Health()
         clients = [each.ae_title for each in config.dicomweb.clients]
         self._listed = frozenset([*clients, *(each.ae_title for each in config.receive.callers)])
-        self._rested = rested
         # Whoever votes may be decided between an early look and the decision.
         early = config.classify.early and "votes" not in config.rules
-        self._rest_s = rest_s(config.series.stable_age_s) if early else None
+        self._rested = rested if early else lambda: None
+        self._pause_s = (rest_s(config.series.stable_age_s) if early else None) or _POLL_S
         self._busy: set[int] = set()
         # Processes without a stable series, and what each looks at; who looked at which series.
         self._free: dict[InferenceProcess, str] = {}
@@ -236,12 +236,12 @@ class Dispatcher:
         """Wait for a stable series, or look at one that is not stable yet; raises Stopped."""
         self._free[process] = ""
         try:
-            for _ in range(1 if self._rest_s is None else math.ceil(_POLL_S / self._rest_s)):
-                resting = self._rested() if self._rest_s is not None else None
+            for _ in range(math.ceil(_POLL_S / self._pause_s)):
+                resting = self._rested()
                 if resting is not None:
                     self._look(process, resting)
                     return
-                if self._wake.wait(self._rest_s or _POLL_S):
+                if self._wake.wait(self._pause_s):
                     break
             self._wake.clear()
         finally:

@@ -1,6 +1,5 @@
 """A network in 8 bits for ONNX Runtime: static quantisation, its ranges from images that were trained on."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from model.classify import BATCH, SHIPPED, model_input
+from model.classify import SHIPPED, model_input
 from model.networks import Definition
 from model.onnx_graph import INPUT, exported
 from model.runtimes import Infer
@@ -18,6 +17,7 @@ from model.training.cases import Part, real
 from model.training.data import read_manifest, true_subject, usable
 from model.training.split import read as read_split
 from model.weights_file import load, restore
+from tests.bench.networks import batches
 
 SERIES: Final = 80
 IMAGES: Final = 8
@@ -59,12 +59,6 @@ def int8(modality: str, data: Path, folder: Path) -> Infer:
         return found
 
     return infer
-
-
-def batches(inputs: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-    """Yield inputs (n, size, size, channels) a few at a time."""
-    for first in range(0, len(inputs), BATCH):
-        yield inputs[first : first + BATCH]
 
 
 def _trained_on(modality: str, data: Path, definition: Definition) -> NDArray[np.float32]:

@@ -3,7 +3,6 @@
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -131,14 +130,14 @@ def inference(name: str, rounds: int, batches: int = 2) -> Table:
 
 
 def _inferred(infer: Infer, inputs: NDArray[np.float32]) -> None:
-    for batch in _batches(inputs):
+    for batch in batches(inputs):
         infer(batch)
 
 
-def _batches(inputs: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-    found = iter(inputs)
-    while batch := list(islice(found, BATCH)):
-        yield np.stack(batch)
+def batches(inputs: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """Yield inputs (n, size, size, channels) a few at a time."""
+    for first in range(0, len(inputs), BATCH):
+        yield inputs[first : first + BATCH]
 
 
 def _weights(name: str) -> Weights:

@@ -24,7 +24,8 @@ from model.training.stages import NETWORK, SeriesOutput, Stage
 from model.weights_file import Weights, load
 from node.cli.judging import ruled
 from node.settings.config import Config
-from tests.bench.int8 import batches, int8
+from tests.bench.int8 import int8
+from tests.bench.networks import batches
 from tests.bench.thinning import DATA
 
 MODALITIES: Final = ("CT", "MR")
