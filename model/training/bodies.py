@@ -176,6 +176,8 @@ def beside(site: Site, limb: NDArray[np.float32], parts: tuple[int, ...]) -> Sit
     That is how a limb is scanned that cannot be moved away from the body.
     """
     field_mm = (90.0, 180.0) if site.region in ("forearm", "hand") else (110.0, 240.0)
+    if site.region == "arm":
+        field_mm = (110.0, 320.0)
     return Site(site.region, site.first, site.last, (parts,), limb[site.first : site.last + 1], field_mm)
 
 

@@ -106,11 +106,15 @@ OPPOSED_SHARE: Final = 0.25
 
 @dataclass(frozen=True)
 class Contrast:
-    """One sequence: float32 (31,) brightness 0..1.2 by tissue, and whether borders of fat are black."""
+    """One sequence: float32 (31,) brightness 0..1.2 by tissue, and whether borders of fat are black.
+
+    `suppressed_times` says how many times brighter fat would be without suppression, 1 where there is none.
+    """
 
     family: str
     table: NDArray[np.float32]
     opposed: bool
+    suppressed_times: float = 1.0
 
 
 def contrast(rng: np.random.Generator) -> Contrast:
@@ -126,8 +130,9 @@ def contrast(rng: np.random.Generator) -> Contrast:
             name: groups[name] + reach * share * (1 - groups[name]) for name, share in ENHANCING.items()
         }
     suppressed = rng.random() < SUPPRESSED.get(family, 0.0)
+    left = 1.0
     if suppressed:
-        left = rng.uniform(0.05, 0.4)
+        left = float(rng.uniform(0.05, 0.4))
         groups |= {name: groups[name] * left for name in ("fat", "marrow", "skin")}
     table = np.zeros(TISSUES)
     for name, tissues in GROUPS.items():
@@ -138,4 +143,4 @@ def contrast(rng: np.random.Generator) -> Contrast:
     table += rng.normal(0, 0.02, TISSUES) * (table > 0.1)
     table[0] = 0.0
     opposed = family in ("t1", "gre") and not suppressed and rng.random() < OPPOSED_SHARE
-    return Contrast(family, np.clip(table, 0.0, 1.2).astype(np.float32), bool(opposed))
+    return Contrast(family, np.clip(table, 0.0, 1.2).astype(np.float32), bool(opposed), 1.0 / left)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.training import physique, upright
+from model.training import physique, texture, upright
 from model.training.augment import Field
 from model.training.bodies import LEFT_ARM, RIGHT_ARM, TISSUES, Body, Site
 from model.training.sequences import contrast
@@ -34,12 +34,16 @@ TILTED: Final = {"hand": 50.0, "foot": 35.0, "forearm": 45.0, "arm": 55.0, "elbo
 FINE_PIXELS: Final = 180
 """Pixels that a small field of view is drawn with: joints are scanned finely, the anatomies are not."""
 MOST_FINE: Final = 3
+ARTHROGRAMS: Final = 0.1
+"""How often contrast medium fills a joint in CT."""
 REACH_MM: Final = 200.0
 """Half the side of what a tilted plane shows at most."""
 
 
 BOTH_SHARE: Final = 0.3
 """How often the other arm or hand lies beside one."""
+JOINTS: Final = frozenset({"shoulder", "elbow", "hand", "knee", "foot", "pelvis"})
+"""Regions that hold a joint, so that cartilage and fluid line their bones."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +93,11 @@ def _painted(
     times = 1
     if len(cut) == 1:
         times = _finer(field) if rng.random() < 0.8 else 1
-        cut = _person(cut[0], spacing_mm, times, rng)[np.newaxis]
-    values = _ct(cut, rng) if modality == "CT" else _mr(cut, rng)
+        person = _person(cut[0], spacing_mm, times, rng)
+        if region in JOINTS and rng.random() < (0.6 if modality == "MR" else 0.3):
+            person = texture.lined(person, spacing_mm / times, rng)
+        cut = person[np.newaxis]
+    values = (_ct if modality == "CT" else _mr)(cut, spacing_mm / times, region, rng)
     low, high = times * (field[0] - top), times * (field[2] - top)
     near, far = times * (field[1] - left), times * (field[3] - left)
     return Drawing(values, (low, near, high, far), spacing_mm / times, region)
@@ -132,19 +139,39 @@ def _person(
     return physique.supplied(other, spacing_mm / times, rng) if rng.random() < 0.7 else other
 
 
-def _ct(cut: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float32]:
+def _ct(
+    cut: NDArray[np.uint8], spacing_mm: float, region: str, rng: np.random.Generator
+) -> NDArray[np.float32]:
     """Return Hounsfield units (rows, columns) of tissue classes (slices, rows, columns)."""
-    values = hounsfield_table(rng)[cut].mean(axis=0, dtype=np.float32)
+    table = hounsfield_table(rng)
+    if region in JOINTS and rng.random() < ARTHROGRAMS:
+        table[texture.FLUID] = rng.uniform(200.0, 1500.0)
+    values = table[cut].mean(axis=0, dtype=np.float32)
+    if region in JOINTS and rng.random() < 0.15:
+        values = texture.fading(values, cut[0], spacing_mm, float(table[physique.MUSCLE]), rng)
+    if rng.random() < 0.7:
+        values = texture.bundled(values, cut[0], spacing_mm, float(rng.uniform(2.0, 14.0)), rng)
     values = _texture(_trabeculae(values, cut[0], rng), cut[0] > 0, 12.0, rng)
     return _table_top(values, cut[0] > 0, rng) if rng.random() < 0.3 else values
 
 
-def _mr(cut: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.float32]:
+def _mr(
+    cut: NDArray[np.uint8], spacing_mm: float, region: str, rng: np.random.Generator
+) -> NDArray[np.float32]:
     """Return MR brightness 0..1.2 (rows, columns) of tissue classes (slices, rows, columns)."""
     drawn = contrast(rng)
     values = drawn.table[cut].mean(axis=0, dtype=np.float32)
     if drawn.opposed:
         values = _out_of_phase(values, cut[0], rng)
+    if region in JOINTS and rng.random() < 0.1:
+        values = texture.fading(values, cut[0], spacing_mm, float(drawn.table[physique.MUSCLE]), rng)
+    if rng.random() < 0.8:
+        muscle, fat = drawn.table[[physique.MUSCLE, physique.FAT]] * rng.uniform(0.03, 0.2, 2)
+        values = texture.bundled(values, cut[0], spacing_mm, float(muscle), rng)
+        values = texture.patchy(values, cut[0], spacing_mm, float(fat), rng)
+    if drawn.suppressed_times > 1.0 and rng.random() < 0.5:
+        values = texture.unevenly_suppressed(values, cut[0], drawn.suppressed_times, rng)
+    values = np.clip(values, 0.0, 1.2)
     return _texture(values, cut[0] > 0, float(rng.uniform(0.005, 0.035)), rng)
 
 
