@@ -5,7 +5,7 @@ confirms or contradicts it. Where they cannot, the network's axis says how the s
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.classify import softmax
+from model.enhancement import TRUNK, bright_share
 from model.graphs import Network
 from model.projections import row_places, views
 from model.runtimes import AUTO, Engine, InferAll, Table, compiled_whole
+from model.series_labels import WITH, WITHOUT
 from model.series_networks import HEADS, PAPER
 from model.series_stack import Plan
 from model.series_volumes import light_input, paper_input, stack_views
@@ -26,6 +28,7 @@ from model.volumes import STORED, Turn, Volume, axis_name, laid, upright
 DEFAULT: Final = Engine(AUTO)
 GEOMETRY: Final = "geometry"
 NETWORK: Final = "network"
+MEASURE: Final = "measure"
 CONTRADICTS: Final = 0.9
 """How sure the network must be of another axis for that to be told."""
 
@@ -46,8 +49,9 @@ class Stretches:
 class SeriesPrediction:
     """What a whole series is: probabilities by label for part, contrast and axis, and the regions on the way.
 
-    `axis` is that of the geometry, or the likeliest where `axis_from` is the network. `contradicts`: the
-    network is sure of another one. `stretches` is None without trusted geometry or rows.
+    `axis` is that of the geometry, or the likeliest where `axis_from` is the network; `contrasts` are
+    measured where `contrast_from` is the measure. `contradicts`: the network is sure of another axis.
+    `stretches` is None without trusted geometry or rows.
     """
 
     parts: Mapping[str, float]
@@ -59,6 +63,7 @@ class SeriesPrediction:
     doubt: str
     stretches: Stretches | None
     weights_digest: str
+    contrast_from: str = NETWORK
 
 
 class SeriesReader:
@@ -100,7 +105,22 @@ class SeriesReader:
         rows = None
         if planned.reach_mm is not None:
             rows = self._stretches(said["rows"][0], row_places(seen), planned.reach_mm)
-        return self._told(said, planned, rows)
+        word = softmax(said["contrast"], 1.0)[0][self._weights.definition.contrasts.index(WITH)]
+        return self._measured(self._told(said, planned, rows), upright(stack, turn), float(word))
+
+    def _measured(self, said: SeriesPrediction, volume: Volume, word: float) -> SeriesPrediction:
+        """Replace the network's word on contrast, in the trunk, by a measure beside which it counts less.
+
+        `word` is the network's probability before its temperature.
+        """
+        curve = self._weights.enhancement
+        if curve is None or max(said.parts, key=lambda each: said.parts[each]) not in TRUNK:
+            return said
+        share = bright_share(volume)
+        if share is None:
+            return said
+        given = curve.beside(share, word)
+        return replace(said, contrasts={WITHOUT: 1.0 - given, WITH: given}, contrast_from=MEASURE)
 
     def _whole(self, stack: Volume, planned: Plan) -> SeriesPrediction:
         image = paper_input(_levelled(stack, planned.turn), self._weights.definition)

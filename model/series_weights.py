@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from model.enhancement import Enhancement
 from model.series_networks import HEADS, SeriesDefinition, build
 from model.weights_file import WeightsError, file_digest, fitted, read_card, write_card
 
@@ -18,13 +19,17 @@ SHIPPED: Final = Path(__file__).parent / "weights" / "ct_series.npz"
 
 @dataclass(frozen=True)
 class SeriesWeights:
-    """Verified weights, float32 arrays in the order of the network's variables; `temperatures` by head."""
+    """Verified weights, float32 arrays in the order of the network's variables; `temperatures` by head.
+
+    `enhancement` turns what is measured into a probability of contrast; None where the card has no curve.
+    """
 
     definition: SeriesDefinition
     temperatures: Mapping[str, float]
     digest: str
     arrays: tuple[NDArray[np.float32], ...]
     card: Mapping[str, Any]
+    enhancement: Enhancement | None = None
 
 
 def save(path: Path, model: Any, definition: SeriesDefinition, card: Mapping[str, object]) -> str:
@@ -49,13 +54,15 @@ def load(path: Path) -> SeriesWeights:
     try:
         definition = SeriesDefinition.from_json(card["definition"])
         temperatures = {head: float(card["temperatures"].get(head, 1.0)) for head in HEADS}
+        curve = card.get("enhancement")
+        enhancement = None if curve is None else Enhancement.from_json(curve)
         with np.load(path, allow_pickle=False) as stored:
             arrays = tuple(stored[name].astype(np.float32) for name in sorted(stored.files))
     except (KeyError, TypeError, ValueError, AttributeError, OSError, zipfile.BadZipFile) as error:
         raise WeightsError(f"the weights {path} or their card are malformed: {error}") from error
     if not all(0.05 <= value <= 20.0 for value in temperatures.values()):
         raise WeightsError(f"the card of the weights {path} gives a temperature that makes no sense")
-    return SeriesWeights(definition, temperatures, digest, arrays, card)
+    return SeriesWeights(definition, temperatures, digest, arrays, card, enhancement)
 
 
 def restore(path: Path, weights: SeriesWeights) -> Any:

@@ -15,7 +15,7 @@ from scipy.optimize import minimize_scalar
 
 from model.projections import row_places, views
 from model.series_labels import AXES, CONTRASTS, OTHER, PAPER_PARTS, PARTS
-from model.series_reader import SeriesReader
+from model.series_reader import MEASURE, SeriesReader
 from model.series_stack import Plan
 from model.training.volume_cases import SeriesCase
 from model.training.volume_draw import NOBODY
@@ -32,7 +32,7 @@ class Said:
     """What a network said of n series: probabilities (n, classes) of each head, CPU milliseconds of each.
 
     `rows` counts stretches with a known region: right and all, of each series, (n, 2); `row_losses` are their
-    negative log likelihoods at each of ROW_SCALES.
+    negative log likelihoods at each of ROW_SCALES; `measured` (n,) says whose contrast is no network's word.
     """
 
     cases: tuple[SeriesCase, ...]
@@ -42,6 +42,7 @@ class Said:
     rows: NDArray[np.int64]
     row_losses: NDArray[np.float64]
     cpu_ms: NDArray[np.float64]
+    measured: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class SeriesScore:
 
 def ask(reader: SeriesReader, cases: Iterable[SeriesCase], tick: Callable[[], None]) -> Said:
     """Ask a network of every series."""
-    kept, parts, contrasts, axes, rows, losses, spent = [], [], [], [], [], [], []
+    kept, parts, contrasts, axes, rows, losses, spent, measured = [], [], [], [], [], [], [], []
     for case in cases:
         begun = time.process_time()
         said = reader.predict(case.stack, case.planned)
@@ -90,8 +91,9 @@ def ask(reader: SeriesReader, cases: Iterable[SeriesCase], tick: Callable[[], No
         hits, lost = _rows(case, None if said.stretches is None else said.stretches.probabilities)
         rows.append(hits)
         losses.append(lost)
+        measured.append(said.contrast_from == MEASURE)
         tick()
-    tables = (np.array(each) for each in (parts, contrasts, axes, rows, losses, spent))
+    tables = (np.array(each) for each in (parts, contrasts, axes, rows, losses, spent, measured))
     return Said(tuple(kept), *tables)
 
 
@@ -117,7 +119,7 @@ def temperatures(said: Said) -> dict[str, float]:
     """Return the temperature of each head that fits best, never below 1: it softens, as slices' do."""
     truths = {
         "part": (said.parts, np.array([case.part for case in said.cases])),
-        "contrast": (said.contrasts, np.array([case.contrast for case in said.cases])),
+        "contrast": (said.contrasts, np.where(said.measured, NOBODY, [case.contrast for case in said.cases])),
         "axis": (said.axes, np.array([case.axis for case in said.cases])),
     }
     rows = ROW_SCALES[int(said.row_losses.sum(axis=0).argmin())]
@@ -147,7 +149,9 @@ def tempered(said: Said, fitted: Mapping[str, float]) -> Said:
     return replace(
         said,
         parts=softened(said.parts, fitted["part"]),
-        contrasts=softened(said.contrasts, fitted["contrast"]),
+        contrasts=np.where(
+            said.measured[:, np.newaxis], said.contrasts, softened(said.contrasts, fitted["contrast"])
+        ),
         axes=softened(said.axes, fitted["axis"]),
     )
 

@@ -40,6 +40,7 @@ LEAST: Final = 8
 SPINES: Final = ("cspine", "tspine", "lspine")
 LIMBS: Final = ("thigh", "knee", "calf", "foot", "shoulder", "arm", "elbow", "forearm", "hand")
 SLACK_MM: Final = 6.0
+PLANNED: Final = "protocol name"
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,9 +101,18 @@ def _scan(data: Path, row: Row) -> Scan | None:
     part = _part(cover)
     spine = any(key in SPINES for key in cover)
     marks = {} if part == OTHER else _levels(regions, step) if spine else _landmarks(regions, step)
-    told = {"yes": 1, "no": 0}.get(row.contrast.split(" ")[0].strip(",;"), NOBODY)
+    told = _told(row.contrast)
     return Scan(values, (step, *stack.spacing_mm), regions, marks, part, told, row.source,
                 true_subject(row.subject), row.file)  # fmt: skip
+
+
+def _told(contrast: str) -> int:
+    """Return whether contrast medium was given, as an index into CONTRASTS; NOBODY where that is not known.
+
+    The name of a protocol tells what was planned: the aorta of the one volume that is so told has 35 HU.
+    """
+    first = contrast.split(" ")[0].strip(",;")
+    return NOBODY if PLANNED in contrast else {"yes": 1, "no": 0}.get(first, NOBODY)
 
 
 def _cover(regions: NDArray[np.int8], step_mm: float) -> dict[str, float]:

@@ -19,6 +19,7 @@ from rules.decide import decide
 from rules.verdict import Evidence
 
 if TYPE_CHECKING:
+    from model.enhancement import Enhancement
     from model.training.session import Begin
     from model.training.volume_evaluation import Estimate, Said, SeriesScore
     from model.training.volume_real import Scan
@@ -53,7 +54,7 @@ def report(request: SeriesRequest, progress: Progress) -> str:
     from model.weights_file import read_card, write_card
 
     with progress() as begin:
-        scores, fitted = _scores(request, begin)
+        scores, fitted, curve = _scores(request, begin)
         fusion = _fusion(SeriesReader.load(request.weights), request.data, begin)
         costs = _costs(request, begin)
     text = "\n\n".join([volume_tables.tables(scores), _fusion_table(fusion), _costs_table(costs)])
@@ -67,20 +68,24 @@ def report(request: SeriesRequest, progress: Progress) -> str:
     if request.card is not None:
         card.insert(request.card, "CT series figures", text)
         old = read_card(request.weights)
-        write_card(request.weights, {**old, "temperatures": fitted, "figures": plain})
+        curves = {"temperatures": fitted, "enhancement": curve.as_json()}
+        write_card(request.weights, {**old, **curves, "figures": plain})
     return json.dumps(plain, indent=1) if request.as_json else text
 
 
-def _scores(request: SeriesRequest, begin: "Begin") -> "tuple[list[SeriesScore], dict[str, float]]":
-    """Return the scores of every part, and the temperatures that fit the validation subjects."""
+def _scores(
+    request: SeriesRequest, begin: "Begin"
+) -> "tuple[list[SeriesScore], dict[str, float], Enhancement]":
+    """Return the scores of every part, the temperatures that fit the validation subjects, and the curve of
+    contrast medium that fits the training subjects."""
     from model.series_weights import load
-    from model.training import volume_cases, volume_evaluation
+    from model.training import volume_cases, volume_contrast, volume_evaluation
     from model.training.volume_run import SeriesRun
 
     weights = load(request.weights)
-    raw = SeriesReader(
-        request.weights, replace(weights, temperatures=dict.fromkeys(weights.temperatures, 1.0))
-    )
+    curve = volume_contrast.fitted(request.data)
+    untempered = dict.fromkeys(weights.temperatures, 1.0)
+    raw = SeriesReader(request.weights, replace(weights, temperatures=untempered, enhancement=curve))
     config = weights.card.get("training", {}).get("config", {})
     bodies = tuple(config.get("bodies", SeriesRun.model_fields["bodies"].default))
     parts: dict[str, Any] = {
@@ -100,13 +105,13 @@ def _scores(request: SeriesRequest, begin: "Begin") -> "tuple[list[SeriesScore],
         found.append(volume_evaluation.score(name, tempered))
         if any(case.whole for case in one.cases) and not all(case.whole for case in one.cases):
             found.append(volume_evaluation.score(f"{name}, as scanned", as_scanned(tempered)))
-    return found, fitted
+    return found, fitted, curve
 
 
 def as_scanned(said: "Said") -> "Said":
     """Return what was said of the volumes that were not cut as another protocol."""
     mine = np.array([case.whole for case in said.cases])
-    names = ("parts", "contrasts", "axes", "rows", "row_losses", "cpu_ms")
+    names = ("parts", "contrasts", "axes", "rows", "row_losses", "cpu_ms", "measured")
     tables = {name: getattr(said, name)[mine] for name in names}
     return replace(said, cases=tuple(case for case in said.cases if case.whole), **tables)
 
