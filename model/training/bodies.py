@@ -106,7 +106,7 @@ def trunk_sites(marks: Landmarks) -> tuple[Site, ...]:
 
 
 def leg_sites(marks: Landmarks, side: str) -> tuple[Site, ...]:
-    """Return thigh to foot of one leg or both, and the hip of this side in a small field of view."""
+    """Return thigh to foot of one leg or both, and the hip and half the pelvis of this side."""
     own = RIGHT_LEG if side == "right" else LEFT_LEG
     parts = ((own,), (RIGHT_LEG, LEFT_LEG))
     thigh, knee = marks.height(f"femur_distal_sixth_{side}"), marks.height(f"tibia_proximal_sixth_{side}")
@@ -117,6 +117,7 @@ def leg_sites(marks: Landmarks, side: str) -> tuple[Site, ...]:
     everything = ((TRUNK, RIGHT_LEG, LEFT_LEG),)
     return (
         marks.site("pelvis", trochanter, top, everything, (y, x), (160.0, 260.0)),
+        marks.site("pelvis", trochanter, marks.height("L4_bottom"), everything, (y, x), (220.0, 320.0)),
         marks.site("thigh", thigh, trochanter, parts),
         marks.site("knee", knee, thigh, parts),
         marks.site("calf", calf, knee, parts),
