@@ -110,6 +110,8 @@ class Network:
 
             keras.utils.set_random_seed(run.seed)
             self.model = first(run, definition)
+        self._initial = self.model.get_weights() if run.initial_share else []
+        self._initial_share = run.initial_share
         if run.frozen_normalisation:
             freeze_normalisation(self.model.layers)
         freeze_stages(self.model.layers, run.frozen_stages)
@@ -151,12 +153,21 @@ class Network:
             variable.assign(array)
 
     def finish(self) -> Any:
-        """Return the trained keras.Model, with the averaged weights where they were averaged."""
+        """Return the trained keras.Model, with averaged weights where they are to be averaged."""
         self._whole.optimizer.finalize_variable_values(self._whole.trainable_variables)
+        if self._initial:
+            self.model.set_weights(between(self._initial, self.model.get_weights(), self._initial_share))
         return self.model
 
     def _variables(self) -> list[Any]:
         return [*self._whole.variables, *self._whole.optimizer.variables]
+
+
+def between(
+    before: Sequence[NDArray[Any]], after: Sequence[NDArray[Any]], share: float
+) -> list[NDArray[Any]]:
+    """Return weights that are `share` of those before and the rest of those after, array by array."""
+    return [share * old + (1.0 - share) * new for old, new in zip(before, after, strict=True)]
 
 
 def first(run: Run, definition: Definition) -> Any:

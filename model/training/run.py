@@ -93,9 +93,10 @@ class Run(_Section):
     step of three of them a third cheaper. `minutes`
     bounds the time and `steps` the number of batches; the learning rate follows whichever is further.
     `omitted` regions are never shown, to measure what becomes of the unknown. `upright` is the share of
-    sagittal and coronal images, of MR alone. `ema` is the momentum
-    with which the weights are averaged, `position` the weight of the auxiliary output
-    (model/training/position.py); 0 turns either off. `data` null trains on `folders` alone.
+    sagittal and coronal images, of MR alone. `ema` is the momentum with which the weights are averaged,
+    `initial_share` how much of the result are the weights that the run began with, which holds better on
+    other sources than either alone (Wortsman et al. 2022, WiSE-FT), `position` the weight of the auxiliary
+    output (model/training/position.py); 0 turns each off. `data` null trains on `folders` alone.
     `suppliers` processes make the batches, each with the data in memory. `restarts` is how often the rate
     begins anew (Loshchilov and Hutter 2017), as the paper on radiographs has it.
 
@@ -123,6 +124,7 @@ class Run(_Section):
     decay: Weight = 5e-2
     smoothing: Share = 0.05
     ema: Share = 0.0
+    initial_share: Share = 0.0
     position: Weight = 0.0
     seed: Annotated[int, Field(ge=0)] = 1
     suppliers: Annotated[int, Field(ge=1, le=64)] = 1
@@ -140,6 +142,8 @@ class Run(_Section):
             raise ValueError("steps: give steps, minutes or both, or the run has no end")
         if self.initial == IMAGENET and self.network not in (None, LITE):
             raise ValueError(f"initial: there are ImageNet weights for {LITE} only, not for {self.network}")
+        if self.initial_share and self.initial in (NONE, IMAGENET):
+            raise ValueError("initial_share: the run must go on from weights of the same regions")
         if self.frozen_stages and self.initial == NONE:
             raise ValueError("frozen_stages: a network from scratch has nothing to keep")
         for region in set(self.omitted) - set(CLASSES[self.modality]):

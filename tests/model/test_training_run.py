@@ -62,6 +62,7 @@ def test_paths_count_from_the_files_folder_and_defaults_from_here(tmp_path: Path
         ),
         ({"bodies": ["AM", "XX"]}, "bodies.1: there is no anatomy 'XX'; there are AM, AF, BP3D"),
         ({"steps": None}, "steps: give steps, minutes or both, or the run has no end"),
+        ({"initial_share": 0.5}, "initial_share: the run must go on from weights of the same regions"),
         ({"frozen_stages": 2}, "frozen_stages: a network from scratch has nothing to keep"),
         (
             {"frozen_stages": 8, "initial": "imagenet"},

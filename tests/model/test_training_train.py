@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from numpy.typing import NDArray
 from rich.console import Console
 
 from model.networks import LITE, SMALL, Definition, build
@@ -110,6 +111,25 @@ def test_training_learns(start: Path, ema: float) -> None:
     model = network.finish()
     probe = np.stack([np.full((32, 32, 1), level, np.float32) for level in (-1.0, 1.0)])
     assert keras.ops.convert_to_numpy(model(probe, training=True)).argmax(axis=1).tolist() == [0, 1]
+
+
+def trained(run: Run) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]:
+    """Return the weights before and after a run."""
+    network = Network(run, TINY)
+    before = network.model.get_weights()
+    fit(run, network, State(), lambda step: bright(run, step), lambda *_: None)
+    return before, network.finish().get_weights()
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_the_result_lies_between_the_first_weights_and_the_trained(start: Path, ema: float) -> None:
+    """A share of the first weights is taken at the end alone: training itself goes on as without."""
+    run = Run(modality="CT", initial=str(start), steps=5, batch=8, rate=1e-2, ema=ema)
+    first, whole = trained(run)
+    _, mixed = trained(run.model_copy(update={"initial_share": 0.25}))
+    assert any(np.abs(old - new).max() > 1e-3 for old, new in zip(first, whole, strict=True))
+    for old, new, between in zip(first, whole, mixed, strict=True):
+        assert np.allclose(between, 0.25 * old + 0.75 * new, atol=1e-6)
 
 
 def test_frozen_normalisation_stays_as_it_was(start: Path) -> None:
