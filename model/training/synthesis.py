@@ -147,7 +147,7 @@ def _ct(
     if region in JOINTS and rng.random() < ARTHROGRAMS:
         table[texture.FLUID] = rng.uniform(200.0, 1500.0)
     values = table[cut].mean(axis=0, dtype=np.float32)
-    if region in JOINTS and rng.random() < 0.25:
+    if region in JOINTS and rng.random() < 0.15:
         values = texture.fading(values, cut[0], spacing_mm, float(table[physique.MUSCLE]), rng)
     if rng.random() < 0.7:
         values = texture.bundled(values, cut[0], spacing_mm, float(rng.uniform(2.0, 14.0)), rng)
