@@ -12,11 +12,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model.training.physique import FAT, MUSCLE, Cut
+from model.training.physique import FAT, MUSCLE, TENDON, Cut
 
 BONES: Final = (4, 5, 6)
 SPONGY: Final = (5, 6)
-CARTILAGE, FLUID = 7, 22
+CARTILAGE, FLUID, SOFT = 7, 22, 27
+"""Tissue classes of the anatomies (classes.csv); fluid is that of the bladder, as bright in a joint."""
 Values = NDArray[np.float32]
 
 
@@ -66,9 +67,8 @@ def lined(cut: Cut, spacing_mm: float, rng: np.random.Generator) -> Cut:
     if not bone.any():
         return cut
     away = cv2.distanceTransform((~bone).astype(np.uint8), cv2.DIST_L2, 3)
-    soft = np.isin(cut, (FAT, MUSCLE, 27, 29)) & (
-        smooth(cut.shape, 12.0 / spacing_mm, rng) > rng.normal(0.3, 0.5)
-    )
+    here = smooth(cut.shape, 12.0 / spacing_mm, rng) > rng.normal(0.3, 0.5)
+    soft = np.isin(cut, (FAT, MUSCLE, SOFT, TENDON)) & here
     thick, wet = rng.uniform(0.8, 3.0) / spacing_mm, rng.uniform(0.0, 4.0) / spacing_mm
     lined_with = np.where(soft & (away <= thick + wet), np.uint8(FLUID), cut)
     lined_with[soft & (away <= thick)] = CARTILAGE
@@ -77,9 +77,8 @@ def lined(cut: Cut, spacing_mm: float, rng: np.random.Generator) -> Cut:
 
 def fading(values: Values, cut: Cut, spacing_mm: float, soft: float, rng: np.random.Generator) -> Values:
     """Return bones that fade into `soft` in places, as a thick slice through a joint line shows them."""
-    shown = smooth(values.shape, max(2.0, rng.uniform(8.0, 25.0) / spacing_mm), rng) - np.float32(
-        rng.normal(0.0, 0.5)
-    )
+    cell = max(2.0, rng.uniform(8.0, 25.0) / spacing_mm)
+    shown = smooth(values.shape, cell, rng) - np.float32(rng.normal(0.0, 0.5))
     share = np.clip(0.5 + shown * rng.uniform(0.5, 3.0), 0.0, 1.0).astype(np.float32)
     faded = np.float32(soft) + (values - np.float32(soft)) * share
     return np.where(np.isin(cut, BONES), faded, values)
