@@ -10,11 +10,12 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psutil
 import yaml
@@ -40,15 +41,22 @@ def wait_until(true: Callable[[], Any], what: str, deadline_s: float = DEADLINE_
     raise AssertionError(f"not within {deadline_s:g} s: {what}")
 
 
+_GIVEN: Final[deque[int]] = deque(maxlen=1000)
+"""The ports that were given last: whoever has one need not listen on it yet."""
+
+
 def free_port() -> int:
     """Return a port that nobody listened on a moment ago, and that no outgoing connection will take.
 
-    Linux takes the ports of outgoing connections from 32768 on. Tests that run side by side share none.
+    Linux takes the ports of outgoing connections from 32768 on. Tests that run side by side share none, and
+    no test gets one twice.
     """
     beside = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
-    for port in random.sample(range(20000 + 3000 * beside, 23000 + 3000 * beside), 100):
+    ports = set(range(20000 + 3000 * beside, 23000 + 3000 * beside)).difference(_GIVEN)
+    for port in random.sample(sorted(ports), 100):
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            _GIVEN.append(port)
             return port
     raise AssertionError("a hundred ports are taken")
 

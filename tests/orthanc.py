@@ -64,12 +64,13 @@ class Orthanc:
                 process.terminate()
 
     def _answers(self) -> bool:
-        """Tell whether somebody listens, whatever may be asked by whom."""
+        """Tell whether somebody listens on both ports, whatever may be asked by whom: DICOM comes last."""
         try:
-            with socket.create_connection(("127.0.0.1", self._http), timeout=1):
-                return True
+            for port in (self._http, self.port):
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
             return False
+        return True
 
     def get(self, path: str, login: tuple[str, str] | None = None) -> Any:
         """Ask its REST interface."""
