@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_fill_holes
+from scipy.special import expit, logit
 
 from model.volumes import Volume
 
@@ -50,15 +51,15 @@ class Enhancement:
 
     def probability(self, share: float) -> float:
         """Return how likely contrast medium was given, 0..1."""
-        octaves = np.log2(max(share, 1e-4) / self.middle)
-        return float(1.0 / (1.0 + np.exp(-np.clip(self.slope * octaves, -30.0, 30.0))))
+        return float(expit(self._odds(share)))
 
     def beside(self, share: float, network: float) -> float:
         """Return the probability with the network's word, itself one, as half its weight in log odds."""
-        odds = float(np.log(max(network, 1e-6) / max(1.0 - network, 1e-6)))
-        heard = SHARE_OF_NETWORK * float(np.clip(odds, -MOST_ODDS, MOST_ODDS))
-        measured = np.clip(self.probability(share), 1e-6, 1.0 - 1e-6)
-        return float(1.0 / (1.0 + (1.0 - measured) / measured * np.exp(-heard)))
+        heard = SHARE_OF_NETWORK * np.clip(logit(network), -MOST_ODDS, MOST_ODDS)
+        return float(expit(self._odds(share) + heard))
+
+    def _odds(self, share: float) -> float:
+        return float(self.slope * np.log2(max(share, 1e-4) / self.middle))
 
     def as_json(self) -> dict[str, float]:
         """Return the curve as plain values for the card."""

@@ -94,7 +94,8 @@ class SeriesReader:
         if turn is None:
             axes = self._logits(light_input(views(upright(stack, STORED["axial"])), shown))["axis"]
             turn = STORED[self._weights.definition.axes[int(axes.argmax())]]
-        seen = views(upright(stack, turn))
+        standing = upright(stack, turn)
+        seen = views(standing)
         said = self._logits(light_input(seen, shown))
         if planned.turn is None:  # which end is the head is not known either: the surer look counts
             low, high, other = turn.flips
@@ -106,7 +107,7 @@ class SeriesReader:
         if planned.reach_mm is not None:
             rows = self._stretches(said["rows"][0], row_places(seen), planned.reach_mm)
         word = softmax(said["contrast"], 1.0)[0][self._weights.definition.contrasts.index(WITH)]
-        return self._measured(self._told(said, planned, rows), upright(stack, turn), float(word))
+        return self._measured(self._told(said, planned, rows), standing, float(word))
 
     def _measured(self, said: SeriesPrediction, volume: Volume, word: float) -> SeriesPrediction:
         """Replace the network's word on contrast, in the trunk, by a measure beside which it counts less.

@@ -19,7 +19,6 @@ from model.training.bodies import LEFT_ARM, RIGHT_ARM, TISSUES, Body, Site
 from model.training.sequences import contrast
 
 SPONGY: Final = 5
-FATTY: Final = (2, 5, 6)
 # tissue class -> Hounsfield units; classes.csv of the anatomies numbers the tissues.
 HOUNSFIELD: Final = np.array(
     [-1000, -30, -100, 50, 900, 250, 60, 90, -820, -950, 36, 10, 38, 58, 48, 34, 42, 42, 38, 20,
@@ -263,7 +262,7 @@ def _out_of_phase(
 ) -> NDArray[np.float32]:
     """Blacken the borders between fat and water, whose signals cancel there."""
     kernel = np.ones((3, 3), np.uint8)
-    fat = np.isin(cut, FATTY).astype(np.uint8)
+    fat = np.isin(cut, texture.FATTY).astype(np.uint8)
     water = ((cut > 0) & (fat == 0)).astype(np.uint8)
     border = (cv2.dilate(fat, kernel) & cv2.dilate(water, kernel)) > 0
     return np.where(border, values * np.float32(rng.uniform(0.05, 0.5)), values)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from model.training.physique import FAT, MUSCLE, TENDON, Cut
 
 BONES: Final = (4, 5, 6)
-SPONGY: Final = (5, 6)
+FATTY: Final = (FAT, 5, 6)
 CARTILAGE, FLUID, SOFT = 7, 22, 27
 """Tissue classes of the anatomies (classes.csv); fluid is that of the bladder, as bright in a joint."""
 Values = NDArray[np.float32]
@@ -48,7 +48,7 @@ def patchy(values: Values, cut: Cut, spacing_mm: float, amount: float, rng: np.r
     """Return marrow and fat with patches of 2 to 20 mm, whose values differ by `amount` (1 std)."""
     cell = max(1.5, float(np.exp(rng.uniform(np.log(2.0), np.log(20.0)))) / spacing_mm)
     field = smooth(values.shape, cell, rng) * np.float32(amount)
-    return np.where(np.isin(cut, (FAT, *SPONGY)), values + field, values)
+    return np.where(np.isin(cut, FATTY), values + field, values)
 
 
 def unevenly_suppressed(values: Values, cut: Cut, times: float, rng: np.random.Generator) -> Values:
@@ -58,7 +58,7 @@ def unevenly_suppressed(values: Values, cut: Cut, times: float, rng: np.random.G
     v, u = np.linspace(-1.0, 1.0, rows)[:, None], np.linspace(-1.0, 1.0, columns)[None, :]
     ramp = np.cos(angle) * u + np.sin(angle) * v + 0.3 * smooth(values.shape, max(rows, columns) / 3.0, rng)
     failed = np.clip((ramp - rng.uniform(0.2, 1.0)) * rng.uniform(1.0, 5.0), 0.0, 1.0).astype(np.float32)
-    return np.where(np.isin(cut, (FAT, *SPONGY)), values * (1.0 + (times - 1.0) * failed), values)
+    return np.where(np.isin(cut, FATTY), values * (1.0 + (times - 1.0) * failed), values)
 
 
 def lined(cut: Cut, spacing_mm: float, rng: np.random.Generator) -> Cut:

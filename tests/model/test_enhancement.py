@@ -1,7 +1,9 @@
 """Tests of the measure of contrast medium: what counts as enhanced, what does not, and the curve's fit."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from shutil import copyfile
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from model.training.data import DATA
 from model.training.volume_cases import SeriesCase
 from model.training.volume_draw import NOBODY
 from model.volumes import STORED, Volume, laid
+from model.weights_file import WeightsError
 
 needs_data = pytest.mark.skipif(not (DATA / "ct.csv").is_file(), reason="the training data is not here")
 SHAPE = (12, 80, 100)
@@ -121,11 +124,6 @@ def test_a_protocols_name_is_no_truth(text: str, told: int) -> None:
 
 def test_a_curve_of_nonsense_is_a_bad_card(tmp_path: Path) -> None:
     """A card whose curve falls is refused with the path."""
-    import json
-    from shutil import copyfile
-
-    from model.weights_file import WeightsError
-
     path = tmp_path / "ct_series.npz"
     copyfile(SHIPPED, path)
     card = json.loads(SHIPPED.with_suffix(".json").read_text(encoding="utf-8"))
