@@ -30,7 +30,7 @@ class Freedom:
     """How far the field of view may go: `closest` relative side of a small one, any rotation or not.
 
     `close` is the share of small fields of view, `deform` the strength of the smooth deformation,
-    `stretch` how much wider or narrower than imaged.
+    `stretch` how much wider or narrower than imaged, `swell` how far the middle may swell or shrink.
     """
 
     closest: float = 0.45
@@ -38,6 +38,7 @@ class Freedom:
     close: float = 0.3
     deform: float = 0.05
     stretch: float = 1.0
+    swell: float = 1.0
 
 
 LIMBS = frozenset({"thigh", "knee", "calf", "foot", "arm", "elbow", "forearm", "hand"})
@@ -48,7 +49,7 @@ def freedom(label: str) -> Freedom:
     """Return how the images of a region may be cropped and turned without changing the region."""
     if label in LIMBS:
         stretch = 1.5 if label in ("hand", "foot") else 1.2
-        return Freedom(0.5, any_turn=True, close=0.4, deform=0.08, stretch=stretch)
+        return Freedom(0.5, any_turn=True, close=0.4, deform=0.08, stretch=stretch, swell=1.35)
     return Freedom(0.8) if label in SMALL_FIELDS else Freedom()
 
 
@@ -77,17 +78,23 @@ def reframe(
     centre_y = 0.5 * (field[0] + field[2]) + rng.uniform(-play, play) * height
     centre_x = 0.5 * (field[1] + field[3]) + rng.uniform(-play, play) * width
     wider = float(np.exp(rng.uniform(-1.0, 1.0) * 0.5 * np.log(free.stretch)))
-    warp = _Warp(_turn(free, rng), free.deform, wider)
+    power = float(np.exp(rng.uniform(-1.0, 1.0) * np.log(free.swell))) if rng.random() < 0.5 else 1.0
+    warp = _Warp(_turn(free, rng), free.deform, wider, power)
     return _resample(values, (centre_y, centre_x), (half_y, half_x), air, warp, rng)
 
 
 @dataclass(frozen=True)
 class _Warp:
-    """How an image is bent: turned by radians, deformed smoothly, its content made wider."""
+    """How an image is bent: turned by radians, deformed smoothly, its content made wider.
+
+    Distances from the middle are taken to a `power`: above one, the bones of a limb become larger against
+    its muscles, below, smaller, as they are in people of other strength.
+    """
 
     angle: float
     deform: float
     wider: float
+    power: float
 
 
 def _turn(free: Freedom, rng: np.random.Generator) -> float:
@@ -111,6 +118,9 @@ def _resample(
         push = rng.normal(0, warp.deform, (2, 4, 4)).astype(np.float32)
         v = v + cv2.resize(push[0], (columns, rows), interpolation=cv2.INTER_CUBIC)
         u = u + cv2.resize(push[1], (columns, rows), interpolation=cv2.INTER_CUBIC)
+    if warp.power != 1.0:
+        swollen = np.maximum(np.hypot(v, u), 1e-3) ** np.float32(warp.power - 1.0)
+        v, u = v * swollen, u * swollen
     y, x = v * half[0], u * half[1]
     if rng.random() < 0.5:
         x = -x  # left and right share a region

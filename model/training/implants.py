@@ -17,6 +17,8 @@ def implanted(values: NDArray[np.float32], rng: np.random.Generator) -> NDArray[
         large = rng.random() < 0.45
         if rng.random() < 0.75:
             painted += _streaks(values.shape, place, rng.uniform(200, 900 if large else 500), rng)
+        if large and rng.random() < 0.5:
+            painted -= _shadow(values.shape, place, rng)
         _piece(painted, place, large, rng)
     return np.clip(painted, -1024.0, BRIGHTEST + 71.0)
 
@@ -35,6 +37,18 @@ def _streaks(
     return np.asarray(cv2.GaussianBlur(lines, (0, 0), rng.uniform(1.0, 2.5)), np.float32)
 
 
+def _shadow(shape: tuple[int, ...], place: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return how much darker it is on both sides of a large piece, where hardly a photon came through."""
+    rows, columns = shape
+    y, x = np.ogrid[:rows, :columns]
+    y, x = y - place[1], x - place[0]
+    away = np.hypot(y, x)
+    along = np.abs(np.cos(np.arctan2(y, x) - rng.uniform(0, np.pi)))
+    wedge = along ** rng.uniform(2.0, 12.0)
+    fades = np.exp(-away / (rng.uniform(0.15, 0.6) * min(shape)))
+    return np.asarray(rng.uniform(300, 1400) * wedge * fades, np.float32)
+
+
 def _piece(
     painted: NDArray[np.float32], place: tuple[int, int], large: bool, rng: np.random.Generator
 ) -> None:
@@ -45,7 +59,7 @@ def _piece(
         axes = (int(rng.integers(2, 12)), int(rng.integers(2, 16)))
         cv2.ellipse(painted, (x, y), axes, rng.uniform(0, 180), 0, 360, value, -1)
         return
-    reach = rng.uniform(0.08, 0.25) * min(painted.shape)
+    reach = rng.uniform(0.08, 0.32) * min(painted.shape)
     turns = np.linspace(0, 2 * np.pi, 12, endpoint=False)
     radii = reach * rng.uniform(0.75, 1.1, 12)
     flat = rng.uniform(0.4, 1.0)

@@ -98,7 +98,7 @@ ENHANCING: Final = {
 }
 """How far contrast medium brightens each group on T1, as a share of the way to 1."""
 ANY: Final = "any"
-ANY_SHARE: Final = 0.15
+ANY_SHARE: Final = 0.25
 """Share of images of no family, each group as bright as chance has it: the shapes alone tell the region."""
 OPPOSED_SHARE: Final = 0.25
 """Share of T1 and gradient echo images without suppression in which fat and water are out of phase."""
