@@ -16,11 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from model.radiographs import ADULT_CHEST, groups_of
+from model.training import drawn_films
 from model.training.bodies import FILES, LEFT_ARM, LEFT_LEG, RIGHT_ARM, RIGHT_LEG, TISSUES, TRUNK
 from model.training.radiograph_sampler import Sample
 
 VIEWS: Final = 4
-"""Projections of each part of each body."""
+LIMB_VIEWS: Final = 10
+"""Projections of each film of each body; limbs lie in more ways."""
+BENT_SHARE: Final = 0.5
+BESIDE_SHARE: Final = 0.4
+"""How often a joint that bends is bent, and how often a limb's film holds two or three views."""
 LONG_MM: Final = 300.0
 """Of films longer than this every other slice is used."""
 SEED: Final = 20_210_907
@@ -35,13 +40,16 @@ EVERYTHING: Final = (TRUNK, RIGHT_ARM, LEFT_ARM, RIGHT_LEG, LEFT_LEG)
 FRONT: Final = ((0.0, 8.0), (180.0, 8.0))
 SIDE: Final = ((90.0, 8.0), (-90.0, 8.0))
 ROUND: Final = ((0.0, 30.0), (90.0, 30.0), (180.0, 30.0), (-90.0, 30.0))
+SOLE: Final = ((0.0, 15.0), (35.0, 10.0), (-35.0, 10.0), (90.0, 10.0), (-90.0, 10.0))
+"""Views of a foot, about its own axis: from above, oblique, from the side."""
 
 
 @dataclass(frozen=True)
 class Film:
     """How a part is taken: heights in mm, the parts of the body in the way, the views, the width in mm.
 
-    `views` are mean and spread of the angle about the body's axis, in degrees. A width of 0 takes all.
+    `views` are mean and spread of the angle about the body's axis, in degrees; of a `foot` about its own
+    axis, from heel to toes. A width of 0 takes all. `bends` is how far the joint at `joint_mm` bends.
     """
 
     part: str
@@ -50,10 +58,18 @@ class Film:
     shown: tuple[int, ...]
     views: tuple[tuple[float, float], ...]
     width_mm: float = 0.0
+    foot: bool = False
+    joint_mm: float = 0.0
+    bends: float = 0.0
+
+    @property
+    def of_limb(self) -> bool:
+        """Whether it shows a limb alone."""
+        return self.views in (ROUND, SOLE)
 
 
 def samples(data: Path, bodies: Iterable[str]) -> tuple[Sample, ...]:
-    """Return VIEWS samples of each part of each body; always the same ones."""
+    """Return samples of each part of each body; always the same ones."""
     marks = json.loads((data / "anatomy" / "landmarks.json").read_text(encoding="utf-8"))
     rng = np.random.default_rng(SEED)
     found = []
@@ -62,10 +78,27 @@ def samples(data: Path, bodies: Iterable[str]) -> tuple[Sample, ...]:
             tissue, part = arrays["tissue"], arrays["part"]
             spacing_mm = float(arrays["spacing_zyx_mm"][0])
         for film in films(marks[name]):
-            for _ in range(VIEWS):
-                pixels = projected(tissue, part, spacing_mm, film, rng)
+            for _ in range(LIMB_VIEWS if film.of_limb else VIEWS):
+                pixels = _film(tissue, part, spacing_mm, film, rng)
                 found.append(Sample(pixels, _group(film.part), film.part, "", f"anatomy:{name}", drawn=True))
     return tuple(found)
+
+
+def _film(
+    tissue: NDArray[np.uint8],
+    part: NDArray[np.uint8],
+    spacing_mm: float,
+    film: Film,
+    rng: np.random.Generator,
+) -> NDArray[np.uint8]:
+    """Return one film; of a limb now and then with two or three views, or with its mirror image."""
+    first = projected(tissue, part, spacing_mm, film, rng)
+    if not film.of_limb or rng.random() >= BESIDE_SHARE:
+        return first
+    others = [first[:, ::-1]] if rng.random() < 0.4 else [
+        projected(tissue, part, spacing_mm, film, rng) for _ in range(int(rng.integers(1, 3)))
+    ]  # fmt: skip
+    return drawn_films.beside([first, *others], rng)
 
 
 def _group(part: str) -> str:
@@ -98,22 +131,32 @@ def films(marks: Mapping[str, Any]) -> tuple[Film, ...]:
 
 
 def _leg(z: Mapping[str, float], side: str, leg: int) -> Iterable[Film]:
-    knee, ankle, shown = z[f"femur_bottom_{side}"], z[f"tibia_bottom_{side}"], (leg,)
-    yield Film("thigh", knee - 40, z[f"femur_top_{side}"] + 10, shown, ROUND)
-    yield Film("knee", knee - 130, knee + 130, shown, ROUND)
+    knee, ankle, hip, shown = (
+        z[f"femur_bottom_{side}"], z[f"tibia_bottom_{side}"], z[f"femur_top_{side}"], (leg,)
+    )  # fmt: skip
+    both = (RIGHT_LEG, LEFT_LEG)
+    yield Film("thigh", knee - 40, hip + 10, shown, ROUND)
+    yield Film("thigh", knee - 40, hip + 60, (TRUNK, *both), FRONT)
+    yield Film("knee", knee - 130, knee + 130, shown, ROUND, joint_mm=knee, bends=100.0)
+    yield Film("knee", knee - 130, knee + 130, both, FRONT)
     yield Film("calf", ankle - 50, knee + 60, shown, ROUND)
-    yield Film("ankle", z["body_bottom"] - 10, ankle + 120, shown, ROUND)
+    yield Film("ankle", z["body_bottom"] - 10, ankle + 120, shown, ROUND, joint_mm=ankle, bends=35.0)
+    yield Film("foot", z["body_bottom"] - 10, ankle + 5, shown, SOLE, foot=True)
+    yield Film("foot", z["body_bottom"] - 10, ankle + 40, shown, SOLE, foot=True)
 
 
 def _arm(limbs: Mapping[str, Any], side: str, arm: int) -> Iterable[Film]:
     humerus, hand = limbs[f"humerus_{side}"], limbs[f"hand_{side}"]
     shoulder, elbow = humerus["proximal_end"][0], humerus["distal_end"][0]
     wrist, shown = hand["wrist"][0], (arm,)
+    tip = hand["finger_tip_bone"][0]
     yield Film("arm", elbow - 50, shoulder + 40, shown, ROUND)
-    yield Film("elbow", elbow - 110, elbow + 100, shown, ROUND)
+    yield Film("elbow", elbow - 110, elbow + 100, shown, ROUND, joint_mm=elbow, bends=120.0)
     yield Film("forearm", wrist - 40, elbow + 40, shown, ROUND)
-    yield Film("wrist", wrist - 80, wrist + 100, shown, ROUND)
-    yield Film("hand", hand["finger_tip_bone"][0] - 10, wrist + 40, shown, ROUND)
+    yield Film("forearm", wrist - 60, elbow + 90, shown, ROUND, joint_mm=elbow, bends=110.0)
+    yield Film("wrist", wrist - 80, wrist + 100, shown, ROUND, joint_mm=wrist, bends=45.0)
+    yield Film("wrist", tip - 10, wrist + 110, shown, ROUND, joint_mm=wrist, bends=45.0)
+    yield Film("hand", tip - 10, wrist + 40, shown, ROUND, joint_mm=wrist, bends=30.0)
 
 
 def projected(
@@ -124,27 +167,44 @@ def projected(
     rng: np.random.Generator,
 ) -> NDArray[np.uint8]:
     """Return one film, uint8 (rows, columns), head up, of arrays (z from the feet, y, x)."""
-    play = rng.normal(0.0, 12.0, 2)
-    bottom = max(0, int((film.bottom_mm + play[0]) / spacing_mm))
-    top = min(len(tissue), max(bottom + 8, int((film.top_mm + play[1]) / spacing_mm)))
-    step = 1 + int(film.top_mm - film.bottom_mm > LONG_MM)
-    heights = slice(bottom, top, step)
-    shown = np.isin(np.arange(256), film.shown)[part[heights]]
+    bottom_mm, top_mm = _reach(film, rng)
+    bottom = max(0, int(bottom_mm / spacing_mm))
+    top = min(len(tissue), max(bottom + 8, int(top_mm / spacing_mm)))
+    step = 1 if film.foot else 1 + int(film.top_mm - film.bottom_mm > LONG_MM)
+    block = _block(tissue[bottom:top:step], part[bottom:top:step], film, rng)
+    mean, spread = film.views[int(rng.integers(len(film.views)))]
+    degrees = mean + float(rng.normal(0.0, spread))
+    if film.foot:  # toes up
+        return drawn_films.developed(_along(block.transpose(1, 0, 2), degrees), rng)
+    image = _along(block, degrees)[::-1].repeat(step, axis=0)
+    if film.bends and rng.random() < BENT_SHARE:
+        row = int(len(image) - (film.joint_mm / spacing_mm - bottom))
+        image = drawn_films.bent(image, row, float(rng.uniform(-film.bends, film.bends)))
+    if film.width_mm:
+        image = _narrowed(image, film.width_mm * float(rng.uniform(0.8, 1.25)) / spacing_mm, film.part)
+    return drawn_films.developed(image, rng)
+
+
+def _reach(film: Film, rng: np.random.Generator) -> tuple[float, float]:
+    """Return bottom and top of a film in mm: each is taken a little differently."""
+    play = 12.0 if film.foot or not film.of_limb else max(12.0, 0.08 * (film.top_mm - film.bottom_mm))
+    low, high = rng.normal(0.0, play, 2)
+    return (
+        (film.bottom_mm, film.top_mm + high / 2) if film.foot else (film.bottom_mm + low, film.top_mm + high)
+    )
+
+
+def _block(
+    tissue: NDArray[np.uint8], part: NDArray[np.uint8], film: Film, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Return the attenuation (z, y, x) of what is in the way of the rays."""
+    shown = np.isin(np.arange(256), film.shown)[part]
     table = ATTENUATION.copy()
     table[[4, 5]] *= rng.uniform(0.8, 1.3)  # bone of other density
     table[2] *= rng.uniform(0.9, 1.05)
-    block = table[tissue[heights]] * shown
+    block = table[tissue] * shown
     rows, columns = (np.flatnonzero(shown.any(axis=axes)) for axes in ((0, 2), (0, 1)))
-    block = block[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    mean, spread = film.views[int(rng.integers(len(film.views)))]
-    image = _along(block, mean + float(rng.normal(0.0, spread)))[::-1].repeat(step, axis=0)
-    if film.width_mm:
-        image = _narrowed(image, film.width_mm * float(rng.uniform(0.8, 1.25)) / spacing_mm, film.part)
-    seen = image[image > 0.02 * image.max()]
-    low, high = (float(np.quantile(seen, q)) for q in (0.02, rng.uniform(0.985, 1.0)))
-    low *= float(rng.uniform(0.0, 0.8))
-    grey = np.clip((image - low) / max(1e-6, high - low), 0.0, 1.0) ** float(rng.uniform(0.6, 1.4))
-    return np.ascontiguousarray((255 * grey).astype(np.uint8))
+    return np.asarray(block[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], np.float32)
 
 
 def _along(block: NDArray[np.float32], degrees: float) -> NDArray[np.float32]:

@@ -23,6 +23,8 @@ DRAWN: Final = 0.3
 """What a source of projections counts beside one of films."""
 SECOND: Final = 0.4
 """What a second part that is right counts in the target."""
+DEFORMED: Final = 0.5
+"""Share of the images that are deformed smoothly, by 2 % of their length (1 std)."""
 LIMBS: Final = frozenset({
     "thigh", "knee", "calf", "ankle", "foot", "arm", "elbow", "forearm", "wrist", "hand",
 })  # fmt: skip
@@ -157,11 +159,19 @@ def reframed(image: Grey, part: str | None, rng: np.random.Generator) -> Grey:
     shear = rng.uniform(-0.06, 0.06)
     inverse = np.array([[mirror * cos * wider, -sin + shear], [mirror * sin * wider, cos]]) / scale
     offset = centre[::-1] - inverse @ (np.array(shape[::-1]) / 2)
-    matrix = np.column_stack([inverse, offset])
+    x, y = np.meshgrid(np.arange(shape[1], dtype=np.float32), np.arange(shape[0], dtype=np.float32))
+    column = inverse[0, 0] * x + inverse[0, 1] * y + offset[0]
+    row = inverse[1, 0] * x + inverse[1, 1] * y + offset[1]
+    if rng.random() < DEFORMED:  # other people
+        push = rng.normal(0.0, 0.02 * longest, (2, 4, 4)).astype(np.float32)
+        column, row = (
+            place + cv2.resize(one, shape[::-1], interpolation=cv2.INTER_CUBIC)
+            for place, one in zip((column, row), push, strict=True)
+        )
     smooth = cv2.blur(image, (2, 2)) if scale < 0.6 else image
     edge = cv2.BORDER_REPLICATE if rng.random() < 0.3 else cv2.BORDER_CONSTANT
-    found = cv2.warpAffine(
-        smooth, matrix, shape[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=edge,
+    found = cv2.remap(
+        smooth, column.astype(np.float32), row.astype(np.float32), cv2.INTER_LINEAR, borderMode=edge,
         borderValue=float(np.quantile(image, 0.01)),
     )  # fmt: skip
     upright = angle_quarters(rng)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from model.networks import LITE
 from model.preprocess import RADIOGRAPH
 from model.radiographs import GROUPS, PART_KEYS
-from model.training import film_evaluation, film_tables, radiographs
+from model.training import drawn_films, film_evaluation, film_tables, radiographs
 from model.training.projections import Film, projected
 from model.training.radiograph_sampler import Sample, Sampler, make_pool, target
 from model.training.run import Run, RunError, load
@@ -112,6 +112,40 @@ def test_projections_show_bone_bright() -> None:
         seen = projected(tissue, part, 2.0, film, np.random.default_rng(1))
         middle = seen.shape[1] // 2
         assert seen[:, middle].mean() > seen[:, middle - 7].mean()
+
+
+def test_a_foot_is_seen_from_above_and_from_the_side() -> None:
+    """Turned about its own axis, a flat foot is wide from above and low from the side, its toes up."""
+    tissue = np.zeros((30, 80, 80), np.uint8)
+    tissue[5:15, 5:75, 20:60] = 3
+    tissue[5:15, 5:15, 20:60] = 4  # toes of bone, in front
+    part = (tissue > 0).astype(np.uint8)
+    for angle, wide in ((0.0, True), (90.0, False)):
+        film = Film("foot", 0.0, 60.0, (1,), ((angle, 0.0),), foot=True)
+        seen = projected(tissue, part, 2.0, film, np.random.default_rng(1))
+        rows, columns = seen.shape
+        assert (columns > rows / 2) is wide
+        assert seen[: rows // 8].mean() > seen[rows // 2 :].mean()
+
+
+def test_a_limb_bends_at_its_joint() -> None:
+    """What lies above the joint stays, what lies below is turned, as much as before."""
+    limb = np.zeros((100, 20), np.float32)
+    limb[:, 5:15] = 1.0
+    bent = drawn_films.bent(limb, 50, 90.0)
+    assert bent.shape[0] < 70
+    assert bent.shape[1] > 45
+    assert bent.sum() == pytest.approx(limb.sum(), rel=0.1)
+    assert np.array_equal(drawn_films.bent(limb, 0, 90.0), limb)
+
+
+def test_films_lie_beside_each_other() -> None:
+    """Films of other heights become one row of one height, in their order."""
+    dark, bright = np.full((40, 20), 10, np.uint8), np.full((20, 20), 200, np.uint8)
+    row = drawn_films.beside([dark, bright], np.random.default_rng(2))
+    assert row.shape[0] == 40
+    assert row.shape[1] >= 60
+    assert (row[:, :20].max(), row[:, -40:].min()) == (10, 200)
 
 
 def test_figures_of_both_heads(data: Path) -> None:
