@@ -1,4 +1,4 @@
-"""What becomes of a projection on its way to a film: a limb bent at its joint, tones, views side by side.
+"""What becomes of a projection on its way to a film: limbs and spines bent, tones, views side by side.
 
 All images here are float32 (rows, columns), head up.
 """
@@ -32,6 +32,17 @@ def bent(image: Image, row: int, degrees: float) -> Image:
     matrix = cv2.getRotationMatrix2D((reach + column, reach + row), degrees, 1.0)
     turned = cv2.warpAffine(lower, matrix, wide.shape[::-1])
     return _filled(np.maximum(upper, turned))
+
+
+def curved(image: Image, most_pixels: float, rng: np.random.Generator) -> Image:
+    """Return a spine bent to the sides as in scoliosis, by up to so many pixels."""
+    rows, columns = image.shape
+    reach = float(rng.uniform(0.0, most_pixels))
+    places = np.arange(rows, dtype=np.float32)[:, None] / rows
+    shift = reach * np.sin(2 * np.pi * (rng.uniform(0.5, 1.5) * places + rng.uniform()))
+    row, column = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
+    maps = (column + shift).astype(np.float32), row.astype(np.float32)
+    return np.asarray(cv2.remap(image, *maps, cv2.INTER_LINEAR), np.float32)
 
 
 def _filled(image: Image) -> Image:

@@ -21,11 +21,11 @@ from model.training.bodies import FILES, LEFT_ARM, LEFT_LEG, RIGHT_ARM, RIGHT_LE
 from model.training.radiograph_sampler import Sample
 
 VIEWS: Final = 4
-LIMB_VIEWS: Final = 10
-"""Projections of each film of each body; limbs lie in more ways."""
+MORE_VIEWS: Final = 10
+"""Projections of each film of each body; limbs and spines are taken in more ways."""
 BENT_SHARE: Final = 0.5
 BESIDE_SHARE: Final = 0.4
-"""How often a joint that bends is bent, and how often a limb's film holds two or three views."""
+"""How often a joint that bends is bent, and how often a film of a limb or spine holds two or three views."""
 LONG_MM: Final = 300.0
 """Of films longer than this every other slice is used."""
 SEED: Final = 20_210_907
@@ -36,6 +36,8 @@ for _tissue, _value in {0: 0.0, 2: FAT, 4: CORTICAL, 5: SPONGY, 6: 0.95, 7: 1.1,
                         26: 4.0}.items():  # fmt: skip
     ATTENUATION[_tissue] = _value
 
+SPINES: Final = frozenset({"cspine", "tspine", "tlspine", "lspine", "spine"})
+SCOLIOSIS_MM: Final = 40.0
 EVERYTHING: Final = (TRUNK, RIGHT_ARM, LEFT_ARM, RIGHT_LEG, LEFT_LEG)
 FRONT: Final = ((0.0, 8.0), (180.0, 8.0))
 SIDE: Final = ((90.0, 8.0), (-90.0, 8.0))
@@ -49,7 +51,8 @@ class Film:
     """How a part is taken: heights in mm, the parts of the body in the way, the views, the width in mm.
 
     `views` are mean and spread of the angle about the body's axis, in degrees; of a `foot` about its own
-    axis, from heel to toes. A width of 0 takes all. `bends` is how far the joint at `joint_mm` bends.
+    axis, from heel to toes. A width of 0 takes all. `bends` is how far the joint at `joint_mm` bends;
+    `beside_mm` is where what is shown lies across the body, None for all.
     """
 
     part: str
@@ -61,6 +64,12 @@ class Film:
     foot: bool = False
     joint_mm: float = 0.0
     bends: float = 0.0
+    beside_mm: tuple[float, float] | None = None
+
+    @property
+    def of_spine(self) -> bool:
+        """Whether it shows a spine, which is taken narrowly, and bends to the sides."""
+        return self.part in SPINES
 
     @property
     def of_limb(self) -> bool:
@@ -78,7 +87,7 @@ def samples(data: Path, bodies: Iterable[str]) -> tuple[Sample, ...]:
             tissue, part = arrays["tissue"], arrays["part"]
             spacing_mm = float(arrays["spacing_zyx_mm"][0])
         for film in films(marks[name]):
-            for _ in range(LIMB_VIEWS if film.of_limb else VIEWS):
+            for _ in range(MORE_VIEWS if film.of_limb or film.of_spine else VIEWS):
                 pixels = _film(tissue, part, spacing_mm, film, rng)
                 found.append(Sample(pixels, _group(film.part), film.part, "", f"anatomy:{name}", drawn=True))
     return tuple(found)
@@ -91,11 +100,11 @@ def _film(
     film: Film,
     rng: np.random.Generator,
 ) -> NDArray[np.uint8]:
-    """Return one film; of a limb now and then with two or three views, or with its mirror image."""
+    """Return one film; now and then two or three views of a spine or limb, or a limb and its mirror image."""
     first = projected(tissue, part, spacing_mm, film, rng)
-    if not film.of_limb or rng.random() >= BESIDE_SHARE:
+    if not (film.of_limb or film.of_spine) or rng.random() >= BESIDE_SHARE:
         return first
-    others = [first[:, ::-1]] if rng.random() < 0.4 else [
+    others = [first[:, ::-1]] if film.of_limb and rng.random() < 0.4 else [
         projected(tissue, part, spacing_mm, film, rng) for _ in range(int(rng.integers(1, 3)))
     ]  # fmt: skip
     return drawn_films.beside([first, *others], rng)
@@ -124,10 +133,24 @@ def films(marks: Mapping[str, Any]) -> tuple[Film, ...]:
         Film("abdomen", z["pubis_ischium_bottom"] - 10, z["lung_base"] + 50, trunk, FRONT, 420),
         Film("pelvis", z["pubis_ischium_bottom"] - 70, z["iliac_crest_top"] + 30,
              (TRUNK, RIGHT_LEG, LEFT_LEG), FRONT, 460),
+        *(_beside("pelvis", marks, f"femur_{side}", (130.0, 110.0), 95.0) for side in ("right", "left")),
+        *(_beside("shoulder", marks, f"humerus_{side}", (140.0, 70.0), 110.0) for side in ("right", "left")),
     ]  # fmt: skip
     for side, leg, arm in (("right", RIGHT_LEG, RIGHT_ARM), ("left", LEFT_LEG, LEFT_ARM)):
         found += [*_leg(z, side, leg), *_arm(marks["limbs"], side, arm)]
     return tuple(found)
+
+
+def _beside(
+    part: str, marks: Mapping[str, Any], bone: str, reach_mm: tuple[float, float], half_mm: float
+) -> Film:
+    """Return the film of a hip or shoulder: round the upper end of a bone, seen from the front."""
+    height, _, x = marks["limbs"][bone]["proximal_end"]
+    views = ((0.0, 18.0), (180.0, 18.0))
+    return Film(
+        part, height - reach_mm[0], height + reach_mm[1], EVERYTHING, views,
+        beside_mm=(x - half_mm, x + half_mm),
+    )  # fmt: skip
 
 
 def _leg(z: Mapping[str, float], side: str, leg: int) -> Iterable[Film]:
@@ -171,7 +194,7 @@ def projected(
     bottom = max(0, int(bottom_mm / spacing_mm))
     top = min(len(tissue), max(bottom + 8, int(top_mm / spacing_mm)))
     step = 1 if film.foot else 1 + int(film.top_mm - film.bottom_mm > LONG_MM)
-    block = _block(tissue[bottom:top:step], part[bottom:top:step], film, rng)
+    block = _block(tissue[bottom:top:step], part[bottom:top:step], spacing_mm, film, rng)
     mean, spread = film.views[int(rng.integers(len(film.views)))]
     degrees = mean + float(rng.normal(0.0, spread))
     if film.foot:  # toes up
@@ -180,8 +203,11 @@ def projected(
     if film.bends and rng.random() < BENT_SHARE:
         row = int(len(image) - (film.joint_mm / spacing_mm - bottom))
         image = drawn_films.bent(image, row, float(rng.uniform(-film.bends, film.bends)))
+    if film.of_spine and rng.random() < 0.5:
+        image = drawn_films.curved(image, SCOLIOSIS_MM / spacing_mm, rng)
     if film.width_mm:
-        image = _narrowed(image, film.width_mm * float(rng.uniform(0.8, 1.25)) / spacing_mm, film.part)
+        wide = float(rng.uniform(0.45 if film.of_spine else 0.8, 1.25))
+        image = _narrowed(image, film.width_mm * wide / spacing_mm, film.part)
     return drawn_films.developed(image, rng)
 
 
@@ -195,10 +221,18 @@ def _reach(film: Film, rng: np.random.Generator) -> tuple[float, float]:
 
 
 def _block(
-    tissue: NDArray[np.uint8], part: NDArray[np.uint8], film: Film, rng: np.random.Generator
+    tissue: NDArray[np.uint8],
+    part: NDArray[np.uint8],
+    spacing_mm: float,
+    film: Film,
+    rng: np.random.Generator,
 ) -> NDArray[np.float32]:
     """Return the attenuation (z, y, x) of what is in the way of the rays."""
     shown = np.isin(np.arange(256), film.shown)[part]
+    if film.beside_mm is not None:
+        near, far = ((each + rng.normal(0.0, 15.0)) / spacing_mm for each in film.beside_mm)
+        columns = np.arange(shown.shape[2])
+        shown &= (columns >= near) & (columns < max(far, near + 8))
     table = ATTENUATION.copy()
     table[[4, 5]] *= rng.uniform(0.8, 1.3)  # bone of other density
     table[2] *= rng.uniform(0.9, 1.05)

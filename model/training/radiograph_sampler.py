@@ -19,7 +19,7 @@ SHARES: Final = {
     "abdomen": 0.13, "adult_chest": 0.22, "pediatric_chest": 0.17, "spine": 0.16, "others": 0.32,
 }  # fmt: skip
 """How often each group is drawn."""
-DRAWN: Final = 0.3
+DRAWN: Final = 0.5
 """What a source of projections counts beside one of films."""
 SECOND: Final = 0.4
 """What a second part that is right counts in the target."""

@@ -139,6 +139,16 @@ def test_a_limb_bends_at_its_joint() -> None:
     assert np.array_equal(drawn_films.bent(limb, 0, 90.0), limb)
 
 
+def test_a_spine_curves_to_the_sides() -> None:
+    """Each row is moved by at most what was asked for, and not all rows alike."""
+    spine = np.zeros((200, 100), np.float32)
+    spine[:, 48:53] = 1.0
+    curved = drawn_films.curved(spine, 20.0, np.random.default_rng(3))
+    places = (curved * np.arange(100)).sum(axis=1) / curved.sum(axis=1)
+    assert np.abs(places - 50).max() < 21
+    assert np.ptp(places) > 3
+
+
 def test_films_lie_beside_each_other() -> None:
     """Films of other heights become one row of one height, in their order."""
     dark, bright = np.full((40, 20), 10, np.uint8), np.full((20, 20), 200, np.uint8)
