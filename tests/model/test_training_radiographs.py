@@ -108,7 +108,7 @@ def test_projections_show_bone_bright() -> None:
     tissue[:, 13:17, 13:17] = 4
     part = (tissue > 0).astype(np.uint8)
     for angle in (0.0, 90.0):
-        film = Film("lspine", 0.0, 80.0, (1,), ((angle, 0.0),))
+        film = Film("skull", 0.0, 80.0, (1,), ((angle, 0.0),))
         seen = projected(tissue, part, 2.0, film, np.random.default_rng(1))
         middle = seen.shape[1] // 2
         assert seen[:, middle].mean() > seen[:, middle - 7].mean()
