@@ -39,8 +39,9 @@ REACH_MM: Final = 200.0
 """Half the side of what a tilted plane shows at most."""
 
 
-BOTH_SHARE: Final = 0.3
-"""How often the other arm or hand lies beside one."""
+BOTH_SHARE: Final = 0.35
+ELSEWHERE_MM: Final = 70.0
+"""How often the other arm or hand lies beside one, and how much higher or lower that is cut (1 std)."""
 JOINTS: Final = frozenset({"shoulder", "elbow", "hand", "knee", "foot", "pelvis"})
 """Regions that hold a joint, so that cartilage and fluid line their bones."""
 
@@ -70,7 +71,7 @@ def draw(body: Body, site: Site, modality: str, rng: np.random.Generator) -> Dra
         tissue = np.where(np.isin(body.part[z:stop], parts), body.tissue[z:stop], 0)
         field = _field(body, site, z, tissue[0], rng)
     if parts in ((RIGHT_ARM,), (LEFT_ARM,)) and rng.random() < BOTH_SHARE:
-        tissue, field = with_other(tissue, field, rng)
+        tissue, field = with_other(tissue, field, rng, _elsewhere(body, z, parts, len(tissue), rng))
     return _painted(tissue, field, body.spacing_mm, site.region, modality, rng)
 
 
@@ -102,23 +103,41 @@ def _painted(
     return Drawing(values, (low, near, high, far), spacing_mm / times, region)
 
 
+def _elsewhere(
+    body: Body, z: int, parts: tuple[int, ...], thick: int, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Cut the same arm a little higher or lower, as the other one lies where hands are folded."""
+    heights = np.flatnonzero(np.isin(body.part, parts).any(axis=(1, 2)))
+    wanted = z + rng.normal(0.0, ELSEWHERE_MM) / body.spacing_mm
+    low = int(np.clip(wanted, heights[0], max(heights[0], heights[-1] + 1 - thick)))
+    cut = slice(low, low + thick)
+    return np.where(np.isin(body.part[cut], parts), body.tissue[cut], 0).astype(np.uint8)
+
+
 def with_other(
-    tissue: NDArray[np.uint8], field: Field, rng: np.random.Generator
+    tissue: NDArray[np.uint8], field: Field, rng: np.random.Generator, other: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8], Field]:
-    """Lay the other limb, its mirror image, beside a limb (slices, rows, columns), some of it in view.
+    """Lay the mirror image of `other` beside a limb, both (slices, rows, columns), some of it in view.
 
     Raised arms and folded hands lie so; in the anatomies the arms hang far apart.
     """
     columns, rows = np.flatnonzero(tissue.any(axis=(0, 1))), np.flatnonzero(tissue.any(axis=(0, 2)))
-    if not columns.size:
+    theirs = np.flatnonzero(other.any(axis=(0, 1)))
+    if not (columns.size and theirs.size):
         return tissue, field
-    first, last = int(columns[0]), int(columns[-1])
-    width, height = last + 1 - first, int(rows[-1] + 1 - rows[0])
+    width, height = int(theirs[-1] + 1 - theirs[0]), int(rows[-1] + 1 - rows[0])
     gap = int(rng.integers(0, width // 2 + 1))
-    wider = np.pad(tissue, ((0, 0), (0, 0), (0, width + gap)))
-    other = np.roll(tissue[:, :, first : last + 1][:, :, ::-1], int(rng.normal(0, 0.2 * height)), axis=1)
-    place = slice(last + 1 + gap, last + 1 + gap + width)
-    wider[:, :, place] = np.where(wider[:, :, place] > 0, wider[:, :, place], other)
+    mirrored = other[:, :, theirs[0] : theirs[-1] + 1][:, :, ::-1]
+    level = rows.mean() - np.flatnonzero(other.any(axis=(0, 2))).mean() + rng.normal(0, 0.2 * height)
+    reach = max(other.shape[1], tissue.shape[1])
+    wider = np.zeros((len(tissue), tissue.shape[1], tissue.shape[2] + width + gap), np.uint8)
+    wider[:, :, : tissue.shape[2]] = tissue
+    placed = np.pad(mirrored, ((0, 0), (reach, reach), (0, 0)))[:, reach - round(level) :][
+        :, : tissue.shape[1]
+    ]
+    first = int(columns[-1]) + 1 + gap
+    place = slice(first, first + width)
+    wider[:, :, place] = np.where(wider[:, :, place] > 0, wider[:, :, place], placed)
     top, left, bottom, right = field
     return wider, (top, left, bottom, right + float(rng.uniform(0.0, 1.1)) * (width + gap))
 

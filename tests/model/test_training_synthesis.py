@@ -194,13 +194,13 @@ def test_the_other_hand_lies_beside_the_one() -> None:
     """The one limb stays where it was, its mirror image comes to the right of it, and nothing else."""
     one = np.zeros((2, 40, 50), np.uint8)
     one[:, 10:20, 5:15], one[:, 12:15, 7:10] = 3, 4
-    both, field = with_other(one, (8.0, 3.0, 22.0, 17.0), np.random.default_rng(1))
+    both, field = with_other(one, (8.0, 3.0, 22.0, 17.0), np.random.default_rng(1), one)
     assert np.array_equal(both[:, :, :15], one[:, :, :15])
     assert np.bincount(both[:, :, 15:].ravel())[1:].tolist() == np.bincount(one.ravel())[1:].tolist()
     assert field[:3] == (8.0, 3.0, 22.0)
     assert field[3] >= 17.0
     nothing = np.zeros((1, 8, 8), np.uint8)
-    assert with_other(nothing, (0.0, 0.0, 8.0, 8.0), np.random.default_rng(1))[0].shape == (1, 8, 8)
+    assert with_other(nothing, (0.0, 0.0, 8.0, 8.0), np.random.default_rng(1), nothing)[0].shape == (1, 8, 8)
 
 
 def test_every_tissue_has_its_place_in_every_family() -> None:
