@@ -36,6 +36,9 @@ for _tissue, _value in {0: 0.0, 2: FAT, 4: CORTICAL, 5: SPONGY, 6: 0.95, 7: 1.1,
                         26: 4.0}.items():  # fmt: skip
     ATTENUATION[_tissue] = _value
 
+GUT: Final = 19
+GAS_SHARE: Final = 0.7
+"""What the gut holds (classes.csv), and how often some of it is gas."""
 SPINES: Final = frozenset({"cspine", "tspine", "tlspine", "lspine", "spine"})
 SCOLIOSIS_MM: Final = 40.0
 EVERYTHING: Final = (TRUNK, RIGHT_ARM, LEFT_ARM, RIGHT_LEG, LEFT_LEG)
@@ -237,8 +240,19 @@ def _block(
     table[[4, 5]] *= rng.uniform(0.8, 1.3)  # bone of other density
     table[2] *= rng.uniform(0.9, 1.05)
     block = table[tissue] * shown
+    if rng.random() < GAS_SHARE:
+        block[_gas(tissue, spacing_mm, rng)] = 0.0
     rows, columns = (np.flatnonzero(shown.any(axis=axes)) for axes in ((0, 2), (0, 1)))
     return np.asarray(block[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], np.float32)
+
+
+def _gas(tissue: NDArray[np.uint8], spacing_mm: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Return where the gut holds gas: in pockets of 20 to 60 mm, more or less of it."""
+    cell = rng.uniform(20.0, 60.0) / spacing_mm
+    nodes = rng.random([int(length / cell) + 2 for length in tissue.shape]) < rng.uniform(0.1, 0.8)
+    z, y, x = ((np.arange(length) / cell + rng.uniform()).astype(np.intp) for length in tissue.shape)
+    pockets = nodes[np.ix_(z, y, x)]
+    return np.asarray((tissue == GUT) & pockets)
 
 
 def _along(block: NDArray[np.float32], degrees: float) -> NDArray[np.float32]:
