@@ -1,7 +1,8 @@
 """What is scored: real series (a part of the split, a source left out) or synthetic slices of a body.
 
 A case is a series as the node would get it, slices without a label included, since rules look at the
-whole series. Images whose height is not known each are a series of their own.
+whole series. Images whose height is not known each are a series of their own, unless their names
+number them within one (numbered.py).
 """
 
 import hashlib
@@ -17,10 +18,10 @@ from numpy.typing import NDArray
 from model.read import Image
 from model.regions import CLASSES
 from model.training import folder as folders
-from model.training import tags
+from model.training import numbered, tags
 from model.training.bodies import FILES
 from model.training.confounders import factors
-from model.training.data import Row, Stack, load, read_manifest, true_subject, usable
+from model.training.data import Row, Stack, read_manifest, true_subject, usable
 from model.training.sampler import REAL, SYNTHETIC, Choice, Sampler, make_pool
 from model.training.split import Split
 
@@ -178,7 +179,8 @@ def real(data: Path, rows: list[Row], modality: str) -> tuple[Case, ...]:
     """Return the cases of manifest rows that hold a labelled slice."""
     wanted = CLASSES[modality]
     labelled = [row for row in rows if any(region in wanted for _, _, region in row.ranges)]
-    return tuple(case for row in labelled for case in _cases(load(data, row), wanted))
+    series = numbered.grouped(labelled)
+    return tuple(case for one in series for case in _cases(numbered.loaded(data, one), wanted))
 
 
 def _cases(stack: Stack, wanted: tuple[str, ...]) -> Iterator[Case]:
@@ -194,8 +196,9 @@ def _cases(stack: Stack, wanted: tuple[str, ...]) -> Iterator[Case]:
                            row.upright, factors(row, None))  # fmt: skip
         return
     order = np.argsort(heights, kind="stable")
+    stated = None if stack.spacing_mm is None else heights
     yield Case(row.file, *about, tuple(truth[i] for i in order), tuple(stack.images[i] for i in order),
-               stack.spacing_mm, heights[order], row.also, row.upright, factors(row, heights))  # fmt: skip
+               stack.spacing_mm, heights[order], row.also, row.upright, factors(row, stated))  # fmt: skip
 
 
 def synthetic(data: Path, modality: str, body: str, choice: Choice, each: int = SYNTHETIC_SLICES) -> Part:
