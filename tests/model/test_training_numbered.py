@@ -48,6 +48,19 @@ def test_a_series_is_one_case_in_order(tmp_path: Path) -> None:
     assert (single.name, single.positions_mm) == (found[2].file, None)
 
 
+def test_the_images_of_one_row_are_a_series(tmp_path: Path) -> None:
+    """Their numbers are in the names of the files; where numbers mean nothing each image stays alone."""
+    for number in (2, 10):
+        cv2.imwrite(str(tmp_path / f"elbow_{number}.png"), np.full((8, 8), number, np.uint8))
+    row = replace(ONE, modality="MR", file="elbow_*.png", source="msk_stacks", ranges=((0, 1, "elbow"),))
+    (series,) = real(tmp_path, [row], "MR")
+    assert [int(image[0, 0]) for image in series.pixels] == [2, 10]
+    assert series.positions_mm is not None
+    assert series.positions_mm.tolist() == [2 * numbered.STEP_MM, 10 * numbered.STEP_MM]
+    alone = real(tmp_path, [replace(row, source="brain_tumour_jpg")], "MR")
+    assert [case.positions_mm for case in alone] == [None, None]
+
+
 def test_a_missing_image_is_a_sentence(tmp_path: Path) -> None:
     """What the manifest names must be there."""
     with pytest.raises(FileNotFoundError, match="no readable image at"):
