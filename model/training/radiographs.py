@@ -34,6 +34,10 @@ PART_NAMES: Final[dict[str, tuple[str, ...]]] = {
 """The manifest's parts; the second name is another that a reader could as well give."""
 
 
+SCOLIOSIS: Final = frozenset({"aasce_cadma", "rfspine_image"})
+"""Sources whose films of the whole spine go from the first thoracic vertebra to the last lumbar ones."""
+
+
 @dataclass(frozen=True)
 class Radiograph:
     """One row: `part` is None where it is none of PART_KEYS, `also` a second part that is right, or ""."""
@@ -76,6 +80,8 @@ def read(data: Path) -> tuple[Radiograph, ...]:
 
 def _row(line: dict[str, str]) -> Radiograph:
     parts = PART_NAMES.get(line["part"], ())
+    if parts == ("spine",) and line["source"] in SCOLIOSIS:
+        parts = ("spine", "tlspine")
     return Radiograph(
         line["file"], line["source"], line["subject"], line["group"],
         parts[0] if parts else None, parts[1] if len(parts) > 1 else "",

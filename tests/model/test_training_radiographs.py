@@ -54,6 +54,16 @@ def test_subjects_are_on_one_side(data: Path) -> None:
     assert {row.source for row in radiographs.training(rows, ("a",))} == {"b"}
 
 
+def test_films_of_scoliosis_may_be_called_thoracolumbar(data: Path) -> None:
+    """Where a source's films of the whole spine show no neck, the second reading is right as well."""
+    path = data / "xr.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace(",a,", ",aasce_cadma,"), encoding="utf-8")
+    spines = [row for row in radiographs.read(data) if row.part == "spine"]
+    assert {(row.source, row.also) for row in spines} == {("aasce_cadma", "tlspine")}
+    path.write_text(path.read_text(encoding="utf-8").replace("aasce_cadma", "rfspine_num"), encoding="utf-8")
+    assert {row.also for row in radiographs.read(data) if row.part == "spine"} == {""}
+
+
 def test_no_manifest_is_one_sentence(tmp_path: Path) -> None:
     """A folder without films is told by its path."""
     with pytest.raises(FileNotFoundError, match=r"xr\.csv"):
