@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import threading
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
+from node.board import Board
 from node.relabelling.part10 import meta_end
 from node.status import CANNOT_UNDERSTAND, Rejection
 from node.storage.draft import Draft, cannot_write
@@ -31,6 +33,10 @@ REPORTS: Final = "reports"
 PICTURES: Final = "pictures"
 
 _REMEMBERED_FOLDERS: Final = 4096
+
+_ATTENDED: Final = "lock.receivers"
+_ORPHANS_S: Final = 15.0
+"""For how long a process of a node that was killed may take to end; an fsync under way holds it up."""
 
 
 class SpoolError(RuntimeError):
@@ -71,14 +77,19 @@ class Spool:
     """
 
     def __init__(
-        self, folder: Path, minimum_free_bytes: int, quota_bytes: int | None = None, process: str = ""
+        self,
+        folder: Path,
+        minimum_free_bytes: int,
+        quota_bytes: int | None = None,
+        process: str = "",
+        board: Board | None = None,
     ) -> None:
         self.folder = folder
         self._process = process
         self.instances = folder / "instances"
         self.requests = folder / "requests"
         self._incoming = folder / "incoming" / process
-        self.room = Room(folder, minimum_free_bytes, quota_bytes)
+        self.room = Room(folder, minimum_free_bytes, quota_bytes, board)
         self._durable: set[Path] = set()
         self._in_use: Counter[Path] = Counter()
         self._lock = threading.Lock()
@@ -90,26 +101,54 @@ class Spool:
         handle = (self.folder / "lock").open("w")
         try:
             fcntl.flock(handle, (fcntl.LOCK_SH if self._process else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            if not self._process:
+                self._wait_for_orphans()
         except OSError as error:
             handle.close()
             raise SpoolError(f"another node is running on the spool {self.folder}") from error
         return handle
+
+    def attend(self) -> IO[str]:
+        """Say that this process stores here for the node that has the lock, until the handle is closed.
+
+        It ends with its node, but not at the same moment: what it still stores must be there before the next
+        node looks for what it has to take up.
+        """
+        handle = (self.folder / _ATTENDED).open("w")
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        return handle
+
+    def _wait_for_orphans(self) -> None:
+        deadline = time.monotonic() + _ORPHANS_S
+        with (self.folder / _ATTENDED).open("w") as handle:
+            while True:
+                try:
+                    return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise
+                time.sleep(0.02)
 
     def clear_unfinished(self) -> int:
         """Remove what a process that died left under way, in or out; return how many files."""
         return self.clear_unfinished_of(self._process)
 
     def clear_unfinished_of(self, process: str) -> int:
-        """Do so for another process that is known to be dead."""
+        """Do so for another process that is known to be dead, and for those that received for it."""
         incoming = self.folder / "incoming" / process
         outgoing = f"outgoing/*/{process}/*.dcm" if process else "outgoing/*/*.dcm"
-        left = [*(path for path in incoming.glob("*") if path.is_file()), *self.folder.glob(outgoing)]
+        left = [*(path for path in incoming.rglob("*") if path.is_file()), *self.folder.glob(outgoing)]
         for path in left:
             path.unlink(missing_ok=True)
-        for folder in (incoming, *self.folder.glob(f"outgoing/*/{process}")) if process else ():
+        emptied = [*incoming.glob("*/"), incoming, *self.folder.glob(f"outgoing/*/{process}")]
+        for folder in emptied if process else ():
             with suppress(OSError):
                 folder.rmdir()
         return len(left)
+
+    def receiver(self, number: int) -> str:
+        """Return the name of a process that receives for this one, and under which it may share the spool."""
+        return f"{self._process}/receiver-{number}".lstrip("/")
 
     def draft(self, meta: bytes) -> Draft:
         """Begin an instance with what stands before its data set (`Meta.encode`)."""
