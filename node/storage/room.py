@@ -1,7 +1,6 @@
 """Room on the disk: the floor that stays free, and the quota that the spool keeps to."""
 
 import os
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -74,7 +73,8 @@ class Room:
 
     def free_bytes(self) -> int:
         """Return how many bytes the file system has left."""
-        return shutil.disk_usage(self._folder).free
+        found = os.statvfs(self._folder)
+        return found.f_bavail * found.f_frsize
 
     def changed(self, bytes_more: int) -> None:
         """Note what was written, or with a negative number what was removed."""
