@@ -10,9 +10,10 @@ from typing import Final
 from node.status import OUT_OF_RESOURCES, Rejection
 from node.storage.room import Room
 
-_PIECE_BYTES: Final = 16384
-"""What is written at a time, whole pages of memory: for more the kernel looks for long runs of free memory,
-and of a page that is written in part it clears the rest; either costs several times the copying."""
+_PIECE_BYTES: Final = 32768
+"""What is written at a time, whole pages of memory: of a page that is written in part the kernel clears the
+rest. Runs of eight pages it has at hand; for longer ones it may look for free memory, which costs several times
+the copying."""
 
 
 class Draft:
