@@ -67,7 +67,7 @@ def test_tests_do_not_sleep(path: Path) -> None:
 def test_broad_excepts_stand_at_the_edges_only() -> None:
     """Every exception is caught only in the handlers and in the loops."""
     names_of_loops = ("series", "delivery/dispatch", "delivery/forward", "storage/retention",
-                      "intake/commitment", "intake/desk", "intake/clerks",
+                      "intake/commitment", "intake/desk", "intake/door", "intake/clerks",
                       "notifying/notifier", "listening", "scaling/sweeper")  # fmt: skip
     loops = {f"node/{name}.py" for name in names_of_loops}
     edges = loops | {

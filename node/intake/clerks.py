@@ -25,6 +25,8 @@ from node.storage.spool import Spool
 log = structlog.get_logger()
 
 _PAUSE_S: Final = 1.0
+_LONGEST_PAUSE_S: Final = 60.0
+"""Between two that end before they are of any use, as with a certificate that cannot be read."""
 _STOP_S: Final = 15.0
 
 
@@ -76,7 +78,13 @@ class Clerks:
         """Give a connection to who has the fewest; False where none of them takes it."""
         visit.number = next(self._numbers)
         ready = [each for each in self._clerkships if each.ready]
-        return any(each.take(visit, secure) for each in sorted(ready, key=lambda each: each.busy))
+        for each in sorted(ready, key=lambda each: each.busy):
+            if each.hangs:
+                log.error("a receiver process hangs", process=each.name)
+                each.kill()
+            elif each.take(visit, secure):
+                return True
+        return False
 
     def relieve(self) -> bool:
         """Have the one whose associations hold most of the memory give up some; False where none does."""
@@ -102,16 +110,18 @@ class Clerks:
 
     def _run(self, row: int) -> None:
         """Keep one of them running."""
-        clerkship = self._clerkships[row - 1]
+        clerkship, pause_s = self._clerkships[row - 1], _PAUSE_S
         while not self._stop.is_set():
             try:
                 clerkship.serve()
             except Exception:
-                log.exception("a receiver process failed; it is started again")
-            self._stop.wait(_PAUSE_S)
-            if not self._stop.is_set():
-                log.error("a receiver process ended and is started again", process=clerkship.name)
-                self._health.died("receiver")
+                log.exception("a receiver process failed")
+            pause_s = _PAUSE_S if clerkship.served else min(2 * pause_s, _LONGEST_PAUSE_S)
+            if self._stop.wait(pause_s):
+                return
+            log.error("a receiver process ended and is started again", process=clerkship.name)
+            self._health.died("receiver")
+            if clerkship.served:
                 self._make_good()
 
     def _make_good(self) -> None:

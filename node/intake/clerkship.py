@@ -4,6 +4,7 @@ import itertools
 import multiprocessing
 import queue
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.process import BaseProcess
@@ -25,6 +26,7 @@ from node.storage.spool import Spool
 log = structlog.get_logger()
 
 _END_S: Final = 5.0
+_HANGS_S: Final = 15.0
 _LATE_S: Final = 5.0
 """What a report's answer may take on its way through two processes, beside the peer's own time."""
 
@@ -52,6 +54,9 @@ class Clerkship:
             commitments is not None,
         )
         self.ready = False
+        """Whether connections may be given to it."""
+        self.served = False
+        """Whether they could be before it ended."""
         self._stopping = False
         self._process: BaseProcess | None = None
         self._channel: Channel | None = None
@@ -72,13 +77,14 @@ class Clerkship:
 
     def serve(self) -> None:
         """Start a process and hear it until it ends; then nothing is left of it."""
+        self.served = False
         # "spawn": a forked child would share the locks of this process' threads.
         context = multiprocessing.get_context("spawn")
         channel, theirs = Channel.pair()
         process = context.Process(target=clerk.main, args=(theirs, self._duty, self._board), daemon=True)
         try:
-            process.start()
-            theirs.close()
+            with theirs:
+                process.start()
             self._process, self._channel = process, channel
             if self._stopping:
                 process.kill()
@@ -91,6 +97,12 @@ class Clerkship:
                 process.kill()
                 process.join()
             self._clean_up()
+
+    @property
+    def hangs(self) -> bool:
+        """Tell whether somebody waits there for longer than anybody may."""
+        latest_s = time.monotonic() - self._duty.receive.association_timeout_s - _HANGS_S
+        return any(visit.waits and visit.came_s < latest_s for visit in [*self._visits.values()])
 
     def take(self, visit: Visit, secure: bool) -> bool:
         """Give it a connection; False where it cannot take it."""
@@ -157,7 +169,7 @@ class Clerkship:
 
     def _on_ready(self, _: words.Ready) -> None:
         log.info("a receiver process is ready", process=self.name, pid=self.pid)
-        self.ready = True
+        self.ready = self.served = True
 
     def _on_asks(self, word: words.Asks) -> None:
         visit = self._visits[word.visit]

@@ -68,7 +68,10 @@ class Door:
             self._show_in(connection, peer)
 
     def _show_in(self, connection: socket.socket, peer: Any) -> None:
-        if self._may_knock(str(peer[0])):
-            self._take(connection, peer)
-        else:
-            connection.close()
+        try:
+            if self._may_knock(str(peer[0])):
+                self._take(connection, peer)
+                return
+        except Exception:
+            log.exception("a connection failed", address=str(peer[0]))
+        connection.close()

@@ -6,8 +6,9 @@ of them goes: so silent connections, however many, take no place from a peer tha
 
 import socket
 import threading
+import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from node.intake.guard import cut_off
@@ -27,6 +28,9 @@ class Visit:
     connection: socket.socket
     peer: Any
     number: int = 0
+    came_s: float = field(default_factory=time.monotonic)
+    waits: bool = True
+    """Whether nothing was decided about it yet."""
     ae_title: str | None = None
     """Of the caller whose association it is."""
     gone: bool = False
@@ -93,6 +97,7 @@ class Lobby:
             return self._present["all", ""]
 
     def _wait_no_more(self, visit: Visit) -> None:
+        visit.waits = False
         if visit in self._waiting:
             self._waiting.remove(visit)
 

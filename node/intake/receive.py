@@ -97,8 +97,12 @@ class Receiver:
         def take(connection: socket.socket, peer: Any) -> None:
             visit = Visit(connection, peer)
             self._office.came(visit)
-            if self._clerks is None or not self._clerks.take(visit, secure):
-                self._scp.take(visit, secure)
+            try:
+                if self._clerks is None or not self._clerks.take(visit, secure):
+                    self._scp.take(visit, secure)
+            except BaseException:
+                self._office.left(visit)
+                raise
 
         return Door((host, port), self._office.may_knock, take)
 

@@ -12,8 +12,8 @@ from node.storage.room import Room
 
 _PIECE_BYTES: Final = 32768
 """What is written at a time, whole pages of memory: of a page that is written in part the kernel clears the
-rest. Runs of eight pages it has at hand; for longer ones it may look for free memory, which costs several times
-the copying."""
+rest. Runs of eight pages it has at hand; for longer ones it may look for free memory, which costs several
+times the copying."""
 
 
 class Draft:

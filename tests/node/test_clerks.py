@@ -14,6 +14,7 @@ from pydicom import dcmread, uid
 from node.board import Board, Column
 from node.delivery.outgoing import Outgoing
 from node.delivery.scu import connect, echo
+from node.intake import clerkship
 from node.intake.bounds import Memory
 from node.relabelling.part10 import Meta, meta_end
 from node.status import Rejection
@@ -38,13 +39,14 @@ from tests.node.hostile import (
 from tests.node.test_tls import dcmtk
 from tests.node.tls import Authority
 
+TIMEOUT_S = 30
 LOCAL_LIMIT = bytes((0, 2, 3, 2))
 
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     """A receiver with two processes, which most tests share."""
-    with listening(tmp_path_factory.mktemp("pair"), processes=2, association_timeout_s=30) as node:
+    with listening(tmp_path_factory.mktemp("pair"), processes=2, association_timeout_s=TIMEOUT_S) as node:
         yield node
 
 
@@ -137,6 +139,24 @@ def _begun(node: Target) -> list[Path]:
 def _connections(pid: int, port: int) -> bool:
     """Tell whether a process has the connection from this port."""
     return any(each.raddr and each.raddr.port == port for each in psutil.Process(pid).net_connections())
+
+
+def test_a_process_that_hangs_is_killed(pair: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a connection waits there for longer than any may, the next go elsewhere, and another comes."""
+    assert pair.clerks is not None
+    clerks = pair.clerks
+    monkeypatch.setattr(clerkship, "_HANGS_S", 0.5 - TIMEOUT_S)
+    hanging = clerks.pids[0]
+    os.kill(hanging, signal.SIGSTOP)
+
+    def killed() -> bool:
+        with connected(pair.port) as connection:
+            connection.sendall(request())
+        return not psutil.pid_exists(hanging)
+
+    wait_until(killed, "it is killed")
+    wait_until(lambda: len(clerks.pids) == 2, "another process took its place")
+    assert echo(pair.peer()) == 0
 
 
 def test_an_orderly_end(tmp_path: Path) -> None:
