@@ -217,9 +217,14 @@ class Clerkship:
         self._spool.clear_unfinished_of(self.name)
 
     def _tell(self, word: object) -> None:
-        """Tell it something that is of no matter when it is gone."""
-        with suppress(OSError):
+        """Tell it something that is of no matter when it is gone; one that hears nothing is of no use."""
+        try:
             self._send(word)
+        except BlockingIOError:
+            log.error("a receiver process hears nothing", process=self.name)
+            self.kill()
+        except OSError:
+            pass  # it ends
 
     def _send(self, word: object, visit: Visit | None = None) -> None:
         if self._channel is None:

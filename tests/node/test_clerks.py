@@ -65,6 +65,7 @@ def test_associations_are_spread_and_nothing_is_lost(pair: Target, tmp_path: Pat
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda part: storescu(pair.port, files[part::4]), range(4)))
     assert [result.returncode for result in results] == [0] * 4, results
+    wait_until(lambda: len(pair.arrivals) >= before + len(files), "all are told of")
     told = [arrival.stored.path for arrival in pair.arrivals[before:]]
     assert len(told) == len(set(told)) == len(files)
     for path in files:
@@ -157,6 +158,12 @@ def test_a_process_that_hangs_is_killed(pair: Target, monkeypatch: pytest.Monkey
     wait_until(killed, "it is killed")
     wait_until(lambda: len(clerks.pids) == 2, "another process took its place")
     assert echo(pair.peer()) == 0
+
+
+def test_connections_in_a_burst_are_all_served(pair: Target) -> None:
+    """More callers at once than a channel holds words are all answered."""
+    with ThreadPoolExecutor(40) as pool:
+        assert list(pool.map(lambda _: echo(pair.peer()), range(80))) == [0] * 80
 
 
 def test_an_orderly_end(tmp_path: Path) -> None:
