@@ -160,6 +160,7 @@ class _Commissions:
         self._office = office
         self._tickets = itertools.count(1)
         self._hatches: dict[int, Hatch] = {}
+        self._lock = threading.Lock()
         self._answers: dict[int, queue.SimpleQueue[words.Acted]] = {}
 
     def on_action(self, event: evt.Event) -> tuple[int | Dataset, None]:
@@ -169,8 +170,9 @@ class _Commissions:
     def _take(self, action: Action, hatch: Hatch) -> tuple[int, str]:
         ticket, answer = next(self._tickets), queue.SimpleQueue[words.Acted]()
         self._answers[ticket] = answer
-        self._hatches = {number: each for number, each in self._hatches.items() if each.open}
-        self._hatches[ticket] = hatch
+        with self._lock:
+            self._hatches = {number: each for number, each in self._hatches.items() if each.open}
+            self._hatches[ticket] = hatch
         self._office.tell(words.Acts(ticket, action))
         acted = answer.get()
         return acted.status, acted.comment

@@ -28,6 +28,7 @@ _PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 60.0
 """Between two that end before they are of any use, as with a certificate that cannot be read."""
 _STOP_S: Final = 15.0
+_KILLED_S: Final = 5.0
 
 
 class Clerks:
@@ -106,7 +107,7 @@ class Clerks:
         for each, thread in zip(self._clerkships, self._threads, strict=True):
             thread.join(max(0.0, deadline_s - time.monotonic()))
             each.kill()
-            thread.join()
+            thread.join(_KILLED_S)
 
     def _run(self, row: int) -> None:
         """Keep one of them running."""

@@ -64,14 +64,18 @@ class Lobby:
             cut_off(crowded.connection)
         return crowded
 
+    def heard(self, visit: Visit) -> None:
+        """Let a connection wait no more that said what it wants."""
+        with self._lock:
+            self._wait_no_more(visit)
+
     def admit(self, visit: Visit, ae_title: str, maximum: int | None) -> None:
-        """Count an association, whose connection waits no more.
+        """Count an association.
 
         `maximum` is that of the caller, None without. Raises Full where the address, the caller or the node
         has enough.
         """
         with self._lock:
-            self._wait_no_more(visit)
             if self._present["address", visit.address] >= self._maximum_per_peer:
                 raise Full(f"this address has {self._maximum_per_peer} associations already")
             if maximum is not None and self._present["title", ae_title] >= maximum:

@@ -82,6 +82,7 @@ class HeadOffice:
 
     def asks(self, visit: Visit, ae_title: str, shown: frozenset[str]) -> Refusal | None:
         """Decide on an association."""
+        self.lobby.heard(visit)
         caller = self._caller(ae_title, visit.address, shown)
         if caller is None:
             self.alert("association rejected: unknown caller", visit.address, calling_ae_title=ae_title)
