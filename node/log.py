@@ -6,7 +6,7 @@ import warnings
 
 import structlog
 
-from node.settings.config import Log
+from node.settings.log import Log
 
 
 def configure(settings: Log) -> None:

@@ -8,7 +8,7 @@ What can be asked of the database (db/backlog.py) is not counted, but asked when
 import math
 from collections.abc import Callable, Collection
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import (
     CollectorRegistry,
@@ -19,8 +19,10 @@ from prometheus_client import (
     generate_latest,
 )
 
-from db.decisions import Decision
 from node.clock import utc_now
+
+if TYPE_CHECKING:
+    from db.decisions import Decision  # and with it the database, of which those that receive need nothing
 
 REGISTRY: Final = CollectorRegistry()
 
@@ -202,7 +204,7 @@ def delivered(destination: str, armed_at: datetime) -> None:
     DELIVERY_DELAY.labels(destination).observe(max(0.0, (utc_now() - armed_at).total_seconds()))
 
 
-def decided(decision: Decision, listed: Collection[str]) -> None:
+def decided(decision: "Decision", listed: Collection[str]) -> None:
     """Count what was decided of a series, by modality and by the sender that is listed."""
     kind, sender = modality(decision.modality), source(decision.calling_ae_title, listed)
     result = "passed_on" if decision.reason else "unknown" if decision.term is None else "term"

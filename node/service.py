@@ -22,6 +22,7 @@ from node.delivery.dispatch import Dispatcher
 from node.delivery.forward import Forwarder
 from node.dicomweb.process import WebReceiver
 from node.health import Health
+from node.intake.clerks import Clerks
 from node.intake.commitment import Commitments
 from node.intake.intake import Arrival, note_found
 from node.intake.receive import Receiver
@@ -78,7 +79,8 @@ class Node:
             self._tracker.arrived,
             self._tracker.released,
             trail,
-            on_action=self._commitments.on_action if config.commitment.enabled else None,
+            self._commitments if config.commitment.enabled else None,
+            Clerks.wanted(config, self._tracker.recover, self._health),
         )
         self._keeper = Keeper(config.spool, spool, database, trail)
         self._dicomweb = WebReceiver(

@@ -189,9 +189,12 @@ class RunningNode:
 
 
 def make_node(folder: Path, *destinations: dict[str, Any], **sections: dict[str, Any]) -> RunningNode:
-    """Describe a node in `folder` that takes from anybody and forwards to these destinations."""
+    """Describe a node in `folder` that takes from anybody and forwards to these destinations.
+
+    It receives by itself unless more `processes` are asked for: each takes a second of a core to start.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    receive = {"host": "127.0.0.1", "port": free_port(), "promiscuous": True}
+    receive = {"host": "127.0.0.1", "port": free_port(), "promiscuous": True, "processes": 1}
     settings: dict[str, Any] = {
         "receive": receive | sections.pop("receive", {}),
         "spool": {"folder": "spool", "minimum_free": "1MiB"} | sections.pop("spool", {}),

@@ -90,12 +90,12 @@ def references(files: list[Path]) -> list[tuple[str, str]]:
     return [(str(CTImageStorage), path.stem) for path in files]
 
 
-def asking_node(folder: Path, asker: Asker | None, **commitment: Any) -> RunningNode:
+def asking_node(folder: Path, asker: Asker | None, processes: int = 1, **commitment: Any) -> RunningNode:
     """Describe a node that reports to the asker's port."""
     peers = [{"ae_title": asker.title, "host": "127.0.0.1", "port": asker.port}] if asker else []
     retry = {"first_s": 0.2, "maximum_s": 0.5}
     settings = {"peers": peers, "retry": retry, "wait_s": 2} | commitment
-    return make_node(folder, commitment=settings)
+    return make_node(folder, commitment=settings, receive={"processes": processes})
 
 
 def uids(sequence: Any) -> list[str]:

@@ -67,10 +67,11 @@ def test_tests_do_not_sleep(path: Path) -> None:
 def test_broad_excepts_stand_at_the_edges_only() -> None:
     """Every exception is caught only in the handlers and in the loops."""
     names_of_loops = ("series", "delivery/dispatch", "delivery/forward", "storage/retention",
-                      "intake/commitment", "notifying/notifier", "listening", "scaling/sweeper")  # fmt: skip
+                      "intake/commitment", "intake/desk", "intake/door", "intake/clerks",
+                      "notifying/notifier", "listening", "scaling/sweeper")  # fmt: skip
     loops = {f"node/{name}.py" for name in names_of_loops}
     edges = loops | {
-        "node/intake/receive.py",
+        "node/intake/scp.py",
         "node/delivery/transcode.py",
         "node/worker.py",
         "node/ahead.py",

@@ -30,7 +30,8 @@ def main(connection: Connection, listening: socket.socket, config: Config) -> No
     spool = Spool(config.spool.folder, int(config.spool.minimum_free), None if quota is None else int(quota))
     if quota is not None:
         threading.Thread(target=_measure, args=(spool,), daemon=True).start()
-    serve(make_app(config.dicomweb.path, _origin(config, spool, line)), config.dicomweb, listening, line)
+    with spool.attend():
+        serve(make_app(config.dicomweb.path, _origin(config, spool, line)), config.dicomweb, listening, line)
 
 
 def _measure(spool: Spool) -> None:

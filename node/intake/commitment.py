@@ -29,7 +29,15 @@ from db.states import CommitmentState
 from node.clock import utc_now
 from node.delivery.backoff import pause_s
 from node.delivery.transport import PeerError
-from node.intake.commitment_wire import INSTANCE_UID, BadRequest, Hatch, read_request, report_anew
+from node.intake.commitment_wire import (
+    INSTANCE_UID,
+    Action,
+    BadRequest,
+    WayBack,
+    answered,
+    read_request,
+    report_anew,
+)
 from node.relabelling.encoded import EncodedError
 from node.relabelling.part10 import meta_end
 from node.settings.commitment import CommitmentSection
@@ -81,15 +89,19 @@ class Commitments:
         self._database = database
         self._gathered = gathered
         self._turns = turns or Turns()
-        self._hatches: dict[tuple[str, str], Hatch] = {}
+        self._ways_back: dict[tuple[str, str], WayBack] = {}
         self._busy: set[int] = set()
         self._lock = threading.Lock()
         self._wake = threading.Event()
 
     def on_action(self, event: evt.Event) -> tuple[int | Dataset, None]:
         """Answer N-ACTION (PS3.4 J.3.2): Success means that the request is kept and will be reported on."""
+        return answered(event, self.take)
+
+    def take(self, action: Action, way_back: WayBack) -> tuple[int, str]:
+        """Keep a request; return the status to answer, and a comment where it is refused."""
         try:
-            status, comment = self._take(event)
+            status, comment = self._take(action, way_back)
         except BadRequest as error:
             status, comment = INVALID_ARGUMENT, str(error)
         except Exception:
@@ -97,31 +109,25 @@ class Commitments:
             status, comment = PROCESSING_FAILURE, "the node failed; see its log"
         if status == SUCCESS:
             self._wake.set()
-            return SUCCESS, None
-        log.warning("storage commitment refused", status=f"0x{status:04X}", reason=comment)
-        answer = Dataset()
-        answer.Status = status
-        answer.ErrorComment = comment[:64]
-        return answer, None
+        else:
+            log.warning("storage commitment refused", status=f"0x{status:04X}", reason=comment)
+        return status, comment
 
-    def _take(self, event: evt.Event) -> tuple[int, str]:
-        request = event.request
-        if str(request.RequestedSOPInstanceUID) != INSTANCE_UID:
+    def _take(self, action: Action, way_back: WayBack) -> tuple[int, str]:
+        if action.instance_uid != INSTANCE_UID:
             return NO_SUCH_INSTANCE, "the well-known SOP instance is not named"
-        if request.ActionTypeID != _ACTION:
+        if action.action_type != _ACTION:
             return NO_SUCH_ACTION, "the only action is 1, request storage commitment"
-        if request.ActionInformation is None:
+        if action.information is None:
             return INVALID_ARGUMENT, "the request has no action information"
-        syntax = str(event.context.transfer_syntax)
-        data = request.ActionInformation.getvalue()
-        asked = read_request(data, syntax, self._settings.maximum_instances)
-        title = str(event.assoc.requestor.ae_title).strip()
+        most, title = self._settings.maximum_instances, action.calling_ae_title
+        asked = read_request(action.information, action.transfer_syntax_uid, most)
         with self._database.session() as session:
             if not ask(session, title, asked.transaction_uid, asked.references, utc_now()):
                 return PROCESSING_FAILURE, "the transaction is under way with other instances"
         with self._lock:
-            self._hatches = {key: each for key, each in self._hatches.items() if each.open}
-            self._hatches[title, asked.transaction_uid] = Hatch(event.assoc, event.context.context_id, syntax)
+            self._ways_back = {key: each for key, each in self._ways_back.items() if each.open}
+            self._ways_back[title, asked.transaction_uid] = way_back
         log.info("storage commitment requested", calling_ae_title=title, instances=len(asked.references))
         return SUCCESS, ""
 
@@ -171,8 +177,8 @@ class Commitments:
 
     def _at_hand(self, work: CommitmentWork) -> bool:
         with self._lock:
-            hatch = self._hatches.get((work.calling_ae_title, work.transaction_uid))
-        return hatch is not None and hatch.open
+            way_back = self._ways_back.get((work.calling_ae_title, work.transaction_uid))
+        return way_back is not None and way_back.open
 
     def _decide(self, work: CommitmentWork) -> None:
         """Look at every instance; wait where some may still come."""
@@ -233,17 +239,17 @@ class Commitments:
             self._postpone(work, f"the peer answered the report with 0x{status:04X}")
             return
         with self._lock:
-            self._hatches.pop((work.calling_ae_title, work.transaction_uid), None)
+            self._ways_back.pop((work.calling_ae_title, work.transaction_uid), None)
         with self._database.session() as session:
             closed(session, work.commitment_id, CommitmentState.REPORTED, None)
         log.info("storage commitment reported", calling_ae_title=work.calling_ae_title)
 
     def _send(self, work: CommitmentWork) -> int:
         with self._lock:
-            hatch = self._hatches.get((work.calling_ae_title, work.transaction_uid))
-        if hatch is not None and hatch.open:
+            way_back = self._ways_back.get((work.calling_ae_title, work.transaction_uid))
+        if way_back is not None and way_back.open:
             try:
-                return hatch.report(work, self._settings.timeout_s)
+                return way_back.report(work, self._settings.timeout_s)
             except PeerError as error:
                 log.debug("the association is of no use any more", reason=str(error))
         peer = self._settings.peer(work.calling_ae_title)

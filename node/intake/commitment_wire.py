@@ -2,10 +2,10 @@
 
 import queue
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
@@ -15,7 +15,6 @@ from pynetdicom.dimse_primitives import N_EVENT_REPORT
 from pynetdicom.dsutils import encode
 from pynetdicom.sop_class import StorageCommitmentPushModel
 
-from db.commitments import CommitmentWork, Failure, Reference
 from node.delivery.scu import no_delay
 from node.delivery.tls import client_context
 from node.delivery.transport import PeerError
@@ -24,7 +23,11 @@ from node.intake.turnstile import Turnstile
 from node.relabelling.encoded import Buffer, Element, EncodedError, Syntax, elements, items
 from node.relabelling.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION_NAME
 from node.settings.commitment import CommitmentPeer
+from node.status import ERROR_COMMENT_CHARACTERS, SUCCESS
 from node.storage.spool import UID_PATTERN
+
+if TYPE_CHECKING:
+    from db.commitments import CommitmentWork, Failure, Reference
 
 CLASS_UID: Final = str(StorageCommitmentPushModel)
 INSTANCE_UID: Final = "1.2.840.10008.1.20.1.1"
@@ -47,7 +50,7 @@ class Asked:
     """A request as it came."""
 
     transaction_uid: str
-    references: tuple[Reference, ...]
+    references: "tuple[Reference, ...]"
 
 
 def read_request(data: Buffer, transfer_syntax_uid: str, most: int) -> Asked:
@@ -69,7 +72,7 @@ def read_request(data: Buffer, transfer_syntax_uid: str, most: int) -> Asked:
     return Asked(transaction, tuple(references))
 
 
-def report_of(work: CommitmentWork) -> Dataset:
+def report_of(work: "CommitmentWork") -> Dataset:
     """Return the event information of PS3.4 Table J.3-2."""
     failures = work.failures or ()
     failed = {(sop_class, instance) for sop_class, instance, _ in failures}
@@ -83,9 +86,32 @@ def report_of(work: CommitmentWork) -> Dataset:
     return report
 
 
-def event_type(failures: Sequence[Failure] | None) -> int:
+def event_type(failures: "Sequence[Failure] | None") -> int:
     """Return the Event Type ID: 1 where all are committed, 2 where failures exist (PS3.4 J.3.3)."""
     return _SOME_FAILED if failures else _ALL_COMMITTED
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """An N-ACTION request as it came; `visit` is the number of the connection."""
+
+    visit: int
+    calling_ae_title: str
+    instance_uid: str
+    action_type: int
+    information: bytes | None
+    transfer_syntax_uid: str
+
+
+class WayBack(Protocol):
+    """A way to report on the association on which commitment was asked for."""
+
+    @property
+    def open(self) -> bool:
+        """Tell whether the association is still established."""
+
+    def report(self, work: "CommitmentWork", timeout_s: float) -> int:
+        """Send a report and return the status of the answer; raises PeerError when none comes."""
 
 
 class Hatch(threading.Event):
@@ -94,6 +120,8 @@ class Hatch(threading.Event):
     It takes the place of the association's checkpoint, which its reactor passes between two messages: only
     there nothing else is being sent. The answer comes as a message among the peer's requests, and is taken
     from the queue before the reactor sees it. Source: pynetdicom 3.0, Association._run_reactor.
+
+    What is to be reported waits until the hatch is installed.
     """
 
     def __init__(self, association: Association, context_id: int, transfer_syntax_uid: str) -> None:
@@ -105,6 +133,9 @@ class Hatch(threading.Event):
         self._lock = threading.Lock()
         self._waiting: N_EVENT_REPORT | None = None
         self._answers: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    def install(self) -> None:
+        """Take the place of the checkpoint."""
         self._association._reactor_checkpoint = self
 
     @property
@@ -112,7 +143,7 @@ class Hatch(threading.Event):
         """Tell whether the association is still established."""
         return bool(self._association.is_established)
 
-    def report(self, work: CommitmentWork, timeout_s: float) -> int:
+    def report(self, work: "CommitmentWork", timeout_s: float) -> int:
         """Send a report and return the status of the answer; raises PeerError when none comes."""
         with self._lock:
             self._waiting = _request(work, self._syntax)
@@ -143,7 +174,31 @@ class Hatch(threading.Event):
         self._answers.put(int(message.Status))
 
 
-def report_anew(work: CommitmentWork, calling: str, peer: CommitmentPeer, timeout_s: float) -> int:
+def answered(
+    event: evt.Event, take: Callable[[Action, Hatch], tuple[int, str]]
+) -> tuple[int | Dataset, None]:
+    """Have somebody take an N-ACTION request, and answer it with the status and comment that he returns."""
+    request, information = event.request, event.request.ActionInformation
+    action = Action(
+        event.assoc.visit.number,
+        str(event.assoc.requestor.ae_title).strip(),
+        str(request.RequestedSOPInstanceUID),
+        request.ActionTypeID,
+        None if information is None else information.getvalue(),
+        str(event.context.transfer_syntax),
+    )
+    hatch = Hatch(event.assoc, event.context.context_id, action.transfer_syntax_uid)
+    status, comment = take(action, hatch)
+    if status == SUCCESS:
+        hatch.install()
+        return SUCCESS, None
+    answer = Dataset()
+    answer.Status = status
+    answer.ErrorComment = comment[:ERROR_COMMENT_CHARACTERS]
+    return answer, None
+
+
+def report_anew(work: "CommitmentWork", calling: str, peer: CommitmentPeer, timeout_s: float) -> int:
     """Send a report on an association of its own, as SCP (PS3.4 J.3.3); return the status of the answer.
 
     Raises PeerError.
@@ -182,7 +237,7 @@ def report_anew(work: CommitmentWork, calling: str, peer: CommitmentPeer, timeou
         turnstile.open()
 
 
-def _request(work: CommitmentWork, syntax: UID) -> N_EVENT_REPORT:
+def _request(work: "CommitmentWork", syntax: UID) -> N_EVENT_REPORT:
     request = N_EVENT_REPORT()
     request.MessageID = work.commitment_id % 65535 + 1
     request.AffectedSOPClassUID = UID(CLASS_UID)
@@ -202,7 +257,7 @@ def _item(sop_class_uid: str, sop_instance_uid: str, reason: int | None = None) 
     return item
 
 
-def _reference(data: Buffer, item: Element, syntax: Syntax) -> Reference:
+def _reference(data: Buffer, item: Element, syntax: Syntax) -> "Reference":
     found = {each.tag: each for each in elements(data, syntax, item.value, item.value_end)}
     sop_class = _uid(data, found.get(_CLASS), "Referenced SOP Class UID")
     return sop_class, _uid(data, found.get(_INSTANCE), "Referenced SOP Instance UID")

@@ -40,6 +40,13 @@ class EncodedError(ValueError):
     """The bytes are no data set; the message is one sentence."""
 
 
+_HEADERS: Final = {
+    little: (struct.Struct(f"{order}HH2sH").unpack_from, struct.Struct(f"{order}I").unpack_from)
+    for little, order in ((True, "<"), (False, ">"))
+}
+"""By byte order: reads group, element, VR and a short length; reads a length of four bytes (PS3.5 7.1)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Syntax:
     """How elements are encoded: explicit or implicit VR, little or big endian."""
@@ -200,21 +207,18 @@ def header(data: Buffer, offset: int, end: int, syntax: Syntax) -> tuple[int, by
     """Return tag, VR, length and offset of the value of the element at `offset`; raises EncodedError."""
     if offset + 8 > end:
         raise EncodedError(f"the data set ends within an element header at byte {offset}")
-    group, number = struct.unpack_from(f"{syntax.order}HH", data, offset)
+    head, long = _HEADERS[syntax.little]
+    group, number, vr, length = head(data, offset)
     tag = group << 16 | number
-    if not syntax.explicit or group == 0xFFFE:
-        (length,) = struct.unpack_from(f"{syntax.order}I", data, offset + 4)
-        return tag, b"", length, offset + 8
-    vr = bytes(data[offset + 4 : offset + 6])
-    if vr in SHORT_VRS:
-        (length,) = struct.unpack_from(f"{syntax.order}H", data, offset + 6)
-        return tag, vr, length, offset + 8
-    if not (vr.isalpha() and vr.isupper()):
-        raise EncodedError(f"{name(tag)} has no value representation at byte {offset}")
-    if offset + 12 > end:
-        raise EncodedError(f"the data set ends within an element header at byte {offset}")
-    (length,) = struct.unpack_from(f"{syntax.order}I", data, offset + 8)
-    return tag, vr, length, offset + 12
+    if syntax.explicit and group != 0xFFFE:
+        if vr in SHORT_VRS:
+            return tag, vr, length, offset + 8
+        if not (vr.isalpha() and vr.isupper()):
+            raise EncodedError(f"{name(tag)} has no value representation at byte {offset}")
+        if offset + 12 > end:
+            raise EncodedError(f"the data set ends within an element header at byte {offset}")
+        return tag, vr, long(data, offset + 8)[0], offset + 12
+    return tag, b"", long(data, offset + 4)[0], offset + 8
 
 
 def _end_of_items(data: Buffer, offset: int, end: int, syntax: Syntax, depth: int, owner: str) -> int:

@@ -8,6 +8,7 @@ import structlog
 
 from node import metrics
 from node.dicomweb.process import WebReceiver
+from node.intake.clerks import Clerks
 from node.intake.commitment import Commitments
 from node.intake.intake import Arrival, note_found
 from node.intake.receive import Receiver
@@ -52,9 +53,14 @@ class ReceiverRole(Role):
         self._commitments = Commitments(
             config.commitment, title, parts.spool, parts.database, tracker.gathered, ClaimedTurns(parts.lease)
         )
-        asked = self._commitments.on_action if config.commitment.enabled else None
         self._receiver = Receiver(
-            config.receive, parts.spool, tracker.arrived, tracker.released, parts.trail, on_action=asked
+            config.receive,
+            parts.spool,
+            tracker.arrived,
+            tracker.released,
+            parts.trail,
+            self._commitments if config.commitment.enabled else None,
+            Clerks.wanted(config, tracker.recover),
         )
         self._dicomweb = WebReceiver(config, self._arrived_by_web, tracker.released, tracker.recover)
 

@@ -14,6 +14,7 @@ from model.series_weights import SHIPPED as SHIPPED_SERIES
 from node.settings.commitment import CommitmentSection
 from node.settings.destinations import AnyDestination, Destination
 from node.settings.dicomweb import DicomWeb
+from node.settings.log import Log
 from node.settings.notify import Notify
 from node.settings.receive import Receive
 from node.settings.scaling import Scaling
@@ -129,13 +130,6 @@ class Audit(Section):
     """Where the node writes who sent what to whom and who changed what; null: nowhere."""
 
     file: ConfigPath | None = Field(default=Path("audit.jsonl"), validate_default=True)
-
-
-class Log(Section):
-    """What the node writes to standard error."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["console", "json"] = "console"
 
 
 class Config(Section):

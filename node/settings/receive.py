@@ -1,11 +1,15 @@
 """The section `receive` of the configuration: the DICOM port, who may use it, and within which limits."""
 
+import os
 from ipaddress import IPv6Address, ip_address, ip_network
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import ByteSize, Field, model_validator
 
 from node.settings.types import AeTitle, ConfigPath, Network, Port, Seconds, Section
+
+_MOST_PROCESSES: Final = 4
+"""Unless more are asked for: each takes memory, and four write more than most disks sync."""
 
 
 class Caller(Section):
@@ -60,6 +64,7 @@ class Receive(Section):
     tls: ReceiveTls = ReceiveTls()
     callers: tuple[Caller, ...] = ()
     promiscuous: bool = False
+    processes: Annotated[int, Field(ge=1, le=64)] | None = None
     maximum_associations: Annotated[int, Field(ge=1)] = 100
     maximum_associations_per_peer: Annotated[int, Field(ge=1)] = 50
     maximum_waiting: Annotated[int, Field(ge=1)] = 200
@@ -72,6 +77,12 @@ class Receive(Section):
     message_timeout_s: Seconds = 1800
     idle_timeout_s: Seconds = 300
     whole_timeout_s: Seconds = 86400
+
+    @property
+    def clerks(self) -> int:
+        """How many processes receive beside the node's own; 0 where that does it alone."""
+        wanted = self.processes or min(len(os.sched_getaffinity(0)), _MOST_PROCESSES)
+        return wanted if wanted > 1 else 0
 
     @model_validator(mode="after")
     def _check(self) -> "Receive":

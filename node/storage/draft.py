@@ -2,16 +2,18 @@
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from node.status import OUT_OF_RESOURCES, Rejection
 from node.storage.room import Room
 
-_PIECE_BYTES: Final = 16384
-"""What is written at a time, whole pages of memory: for more the kernel looks for long runs of free memory,
-and of a page that is written in part it clears the rest; either costs several times the copying."""
+_PIECE_BYTES: Final = 32768
+"""What is written at a time, whole pages of memory: of a page that is written in part the kernel clears the
+rest. Runs of eight pages it has at hand; for longer ones it may look for free memory, which costs several
+times the copying."""
 
 
 class Draft:
@@ -20,7 +22,7 @@ class Draft:
     What went wrong is raised by `finished`, so that a sender may be heard to the end before it is refused.
     """
 
-    def __init__(self, path: Path, room: Room, meta: bytes) -> None:
+    def __init__(self, path: str, room: Room, meta: bytes) -> None:
         self.path = path
         self.data_bytes = 0
         self._room = room
@@ -60,7 +62,7 @@ class Draft:
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
-            self.path.unlink(missing_ok=True)
+            Path(self.path).unlink(missing_ok=True)
             if not self._kept:
                 self._room.changed(-self._file_bytes)
 
@@ -89,23 +91,32 @@ class Draft:
         self._tail += piece[:start]
         if len(self._tail) < _PIECE_BYTES:
             return
-        with self._room.reserved(len(self._tail) + len(piece) - start):
+        whole = start + (len(piece) - start) // _PIECE_BYTES * _PIECE_BYTES
+        with self._counted(len(self._tail) + whole - start):
             self._put(self._tail)
-            while start + _PIECE_BYTES <= len(piece):
-                self._put(piece[start : start + _PIECE_BYTES])
-                start += _PIECE_BYTES
-        self._tail[:] = piece[start:]
+            for offset in range(start, whole, _PIECE_BYTES):
+                self._put(piece[offset : offset + _PIECE_BYTES])
+        self._tail[:] = piece[whole:]
 
     def _finish(self) -> None:
-        with self._room.reserved(len(self._tail)):
+        with self._counted(len(self._tail)):
             self._put(self._tail)
         _sync(self._open)
+
+    @contextmanager
+    def _counted(self, size_bytes: int) -> Iterator[None]:
+        """Hold room for what is about to be written, and count what was."""
+        before = self._file_bytes
+        with self._room.reserved(size_bytes):
+            try:
+                yield
+            finally:
+                self._room.changed(self._file_bytes - before)
 
     def _put(self, piece: bytearray | memoryview) -> None:
         """Write all of a piece; a disk that fills up takes a part at first."""
         done = os.write(self._open, piece)
         self._file_bytes += done
-        self._room.changed(done)
         if done < len(piece):
             with memoryview(piece) as view:
                 self._put(view[done:])

@@ -10,18 +10,19 @@ import fcntl
 import hashlib
 import os
 import re
-import threading
+import time
 import uuid
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
+from node.board import Board
 from node.relabelling.part10 import meta_end
 from node.status import CANNOT_UNDERSTAND, Rejection
 from node.storage.draft import Draft, cannot_write
+from node.storage.folders import SeriesFolders, fsync_folder
 from node.storage.room import Room
 
 UID_PATTERN: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
@@ -30,7 +31,9 @@ UID_PATTERN: Final = re.compile(r"[0-9]+(\.[0-9]+)*")
 REPORTS: Final = "reports"
 PICTURES: Final = "pictures"
 
-_REMEMBERED_FOLDERS: Final = 4096
+_ATTENDED: Final = "lock.receivers"
+_ORPHANS_S: Final = 15.0
+"""For how long a process of a node that was killed may take to end; an fsync under way holds it up."""
 
 
 class SpoolError(RuntimeError):
@@ -71,17 +74,21 @@ class Spool:
     """
 
     def __init__(
-        self, folder: Path, minimum_free_bytes: int, quota_bytes: int | None = None, process: str = ""
+        self,
+        folder: Path,
+        minimum_free_bytes: int,
+        quota_bytes: int | None = None,
+        process: str = "",
+        board: Board | None = None,
     ) -> None:
         self.folder = folder
         self._process = process
         self.instances = folder / "instances"
         self.requests = folder / "requests"
         self._incoming = folder / "incoming" / process
-        self.room = Room(folder, minimum_free_bytes, quota_bytes)
-        self._durable: set[Path] = set()
-        self._in_use: Counter[Path] = Counter()
-        self._lock = threading.Lock()
+        self._drafts = str(self._incoming)
+        self.room = Room(folder, minimum_free_bytes, quota_bytes, board)
+        self._folders = SeriesFolders(self.instances)
         for path in (self.instances, self.requests, self._incoming, folder / REPORTS):
             path.mkdir(parents=True, exist_ok=True)
 
@@ -90,30 +97,58 @@ class Spool:
         handle = (self.folder / "lock").open("w")
         try:
             fcntl.flock(handle, (fcntl.LOCK_SH if self._process else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            if not self._process:
+                self._wait_for_orphans()
         except OSError as error:
             handle.close()
             raise SpoolError(f"another node is running on the spool {self.folder}") from error
         return handle
+
+    def attend(self) -> IO[str]:
+        """Say that this process stores here for the node that has the lock, until the handle is closed.
+
+        It ends with its node, but not at the same moment: what it still stores must be there before the next
+        node looks for what it has to take up.
+        """
+        handle = (self.folder / _ATTENDED).open("w")
+        fcntl.flock(handle, fcntl.LOCK_SH)
+        return handle
+
+    def _wait_for_orphans(self) -> None:
+        deadline = time.monotonic() + _ORPHANS_S
+        with (self.folder / _ATTENDED).open("w") as handle:
+            while True:
+                try:
+                    return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise
+                time.sleep(0.02)
 
     def clear_unfinished(self) -> int:
         """Remove what a process that died left under way, in or out; return how many files."""
         return self.clear_unfinished_of(self._process)
 
     def clear_unfinished_of(self, process: str) -> int:
-        """Do so for another process that is known to be dead."""
+        """Do so for another process that is known to be dead, and for those that received for it."""
         incoming = self.folder / "incoming" / process
         outgoing = f"outgoing/*/{process}/*.dcm" if process else "outgoing/*/*.dcm"
-        left = [*(path for path in incoming.glob("*") if path.is_file()), *self.folder.glob(outgoing)]
+        left = [*(path for path in incoming.rglob("*") if path.is_file()), *self.folder.glob(outgoing)]
         for path in left:
             path.unlink(missing_ok=True)
-        for folder in (incoming, *self.folder.glob(f"outgoing/*/{process}")) if process else ():
+        emptied = [*incoming.glob("*/"), incoming, *self.folder.glob(f"outgoing/*/{process}")]
+        for folder in emptied if process else ():
             with suppress(OSError):
                 folder.rmdir()
         return len(left)
 
+    def receiver(self, number: int) -> str:
+        """Return the name of a process that receives for this one, and under which it may share the spool."""
+        return f"{self._process}/receiver-{number}".lstrip("/")
+
     def draft(self, meta: bytes) -> Draft:
         """Begin an instance with what stands before its data set (`Meta.encode`)."""
-        return Draft(self._incoming / uuid.uuid4().hex, self.room, meta)
+        return Draft(f"{self._drafts}/{uuid.uuid4().hex}", self.room, meta)
 
     def store(self, key: SeriesKey, uid: str, meta: bytes, data_set: memoryview) -> Stored:
         """Write one instance and `keep` it."""
@@ -126,16 +161,18 @@ class Spool:
 
         Raises Rejection 0xA700 when the disk is under its floor, the quota is reached or a write failed.
         """
-        folder = self.instances / key.study_instance_uid / key.series_instance_uid
+        folder = f"{key.study_instance_uid}/{key.series_instance_uid}"
         digest = draft.finished()
         try:
-            path, duplicate = self._give_name(draft.path, folder, uid, digest)
+            name, duplicate = self._folders.naming(
+                folder,
+                lambda handle: _give_name(draft.path, self.instances / folder, handle, uid, digest),
+            )
         except OSError as error:
             raise cannot_write(error) from error
         if not duplicate:
             draft.kept()
-        relative = path.relative_to(self.instances).as_posix()
-        return Stored(key, uid, relative, digest, draft.data_bytes, duplicate)
+        return Stored(key, uid, f"{folder}/{name}", digest, draft.data_bytes, duplicate)
 
     def remove(self, paths: Iterable[str]) -> None:
         """Unlink files that are no longer needed, and the folders that become empty; some may be gone."""
@@ -146,61 +183,7 @@ class Spool:
                 path.unlink()
                 self.room.changed(-size_bytes)
             if path.is_relative_to(self.instances):
-                self._remove_empty(path.parent)
-
-    def _remove_empty(self, folder: Path) -> None:
-        """Remove the folder of a series, and that of its study, if nothing is in them or about to be."""
-        with self._lock, suppress(OSError):
-            if self._in_use[folder]:
-                return
-            folder.rmdir()
-            self._durable.discard(folder)
-            folder.parent.rmdir()
-
-    def _give_name(self, incoming: Path, folder: Path, uid: str, digest: str) -> tuple[Path, bool]:
-        """Link a written file under its name; once more where retention removed its double meanwhile.
-
-        Retention of another process (the web server stores, too) may also have removed the folder.
-        """
-        with self._durable_folder(folder):
-            try:
-                return _give_name(incoming, folder, uid, digest)
-            except FileNotFoundError:
-                with self._lock:
-                    self._durable.discard(folder)
-                    self._make_durable(folder)
-                return _give_name(incoming, folder, uid, digest)
-
-    @contextmanager
-    def _durable_folder(self, folder: Path) -> Iterator[None]:
-        """Make a series' folder so that it survives a power cut, and keep it; others that need it wait."""
-        with self._lock:
-            self._in_use[folder] += 1
-            try:
-                self._make_durable(folder)
-            except OSError:
-                self._let_go(folder)
-                raise
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._let_go(folder)
-
-    def _let_go(self, folder: Path) -> None:
-        self._in_use[folder] -= 1
-        if not self._in_use[folder]:
-            del self._in_use[folder]
-
-    def _make_durable(self, folder: Path) -> None:
-        if folder in self._durable:
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        for parent in (folder.parent, folder.parent.parent):
-            _fsync_folder(parent)
-        if len(self._durable) >= _REMEMBERED_FOLDERS:
-            self._durable.clear()
-        self._durable.add(folder)
+                self._folders.remove_empty(path.parent.relative_to(self.instances).as_posix())
 
     def series(self) -> Iterator[tuple[SeriesKey, tuple[str, ...]]]:
         """Yield every series in the spool with the relative paths of its files, in name order."""
@@ -230,7 +213,7 @@ class Spool:
             incoming.replace(self.folder / REPORTS / f"{uid}.dcm")
         finally:
             incoming.unlink(missing_ok=True)
-        _fsync_folder(self.folder / REPORTS)
+        fsync_folder(self.folder / REPORTS)
         return f"{REPORTS}/{uid}.dcm"
 
     def remove_pictures(self, keys: Iterable[SeriesKey]) -> None:
@@ -266,34 +249,27 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir())
 
 
-def _give_name(incoming: Path, folder: Path, uid: str, digest: str) -> tuple[Path, bool]:
+def _give_name(incoming: str, folder: Path, handle: int, uid: str, digest: str) -> tuple[str, bool]:
     """Link the file under the first name that is free or holds the same data set; never overwrite.
 
-    Linking fails when the name exists, so of two associations that store one UID at once one wins.
+    `handle` is that of the folder. Linking fails when the name exists, so of two associations that store one
+    UID at once one wins.
     """
     for name in (f"{uid}.dcm", f"{uid}.{digest[:16]}.dcm"):
-        path = folder / name
         duplicate = False
         try:
-            os.link(incoming, path)
+            os.link(incoming, name, dst_dir_fd=handle)
         except FileExistsError:
+            path = folder / name
             if not _same_data_set(path, digest):
                 continue
             # Over NFS a request to link that is repeated finds what it has done itself.
-            duplicate = not incoming.samefile(path)
+            duplicate = not path.samefile(incoming)
         # For a duplicate, too: whoever stored it may not have come to this yet.
-        _fsync_folder(folder)
-        return path, duplicate
+        os.fsync(handle)
+        return name, duplicate
     raise OSError(0, f"two different objects share the name {uid}")
 
 
 def _same_data_set(path: Path, digest: str) -> bool:
     return data_set_digest(path, meta_end(path)) == digest
-
-
-def _fsync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -23,7 +23,7 @@ from pydicom import uid
 
 from model.networks import LITE, MOBILE, PAPER, SMALL
 from node import log
-from node.settings.config import Log
+from node.settings.log import Log
 from tests.bench.dicom import forward, receive, rewrite
 from tests.bench.linear import growth
 from tests.bench.lists import split

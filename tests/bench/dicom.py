@@ -45,7 +45,9 @@ def receive(folder: Path, files: Sequence[Path], rounds: int, associations: int)
 
     def node() -> Sample:
         here = folder / f"node{next(fresh)}"
-        running = make_node(here, series={"stable_age_s": 3600}, web={"enabled": False}).start()
+        shipped = {"processes": None}  # as many as there are cores
+        described = make_node(here, series={"stable_age_s": 3600}, web={"enabled": False}, receive=shipped)
+        running = described.start()
         assert running.process is not None
         wait_until(partial(at_rest, running.process.pid), "the node has imported all it needs")
         try:

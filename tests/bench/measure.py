@@ -71,15 +71,17 @@ def interleaved(
 
 
 class Watch:
-    """Wall and CPU time since it was made; of this process, or of the one with this number."""
+    """Wall and CPU time since it was made; of this process, or of that with a number, and its children."""
 
     def __init__(self, pid: int | None = None) -> None:
-        self._process = psutil.Process(pid)
+        self._pid = pid
         self._cpu_s = self._used()
         self._start = time.perf_counter()
 
     def _used(self) -> float:
-        times = self._process.cpu_times()
+        if self._pid is not None:
+            return sum(cpu_s(self._pid).values())
+        times = psutil.Process().cpu_times()
         return float(times.user + times.system)
 
     def sample(self) -> Sample:

@@ -38,9 +38,10 @@ The node runs as its users run it, spool and SQLite database on a file system in
 loses nothing that the kernel has, so this says nothing about power cuts, which only fsync answers for. The
 networks are replaced by a stand-in that decides at once, and processes are forked from one that has
 imported everything, since loading takes longer than a node lives here; all else is the code that is
-shipped. Receiver, tracker and forwarders are threads of one process: what kills one of them kills the
-three. The worker is a process of its own. Each fault is run to its end, then everything is given time to
-arrive, and the ledger judges (tests/chaos/ledger.py).
+shipped. Receiver, tracker and forwarders are threads of one process here (`receive.processes: 1`): what
+kills one of them kills the three. The worker is a process of its own. Each fault is run to its end, then
+everything is given time to arrive, and the ledger judges (tests/chaos/ledger.py). Kills of processes that
+receive for the node are in tests/test_receivers.py.
 
 ## Versions and machine
 """

@@ -16,10 +16,12 @@ import psutil
 
 from node.auditing.audit import Trail
 from node.delivery.scu import Peer, echo
+from node.intake.clerks import Clerks
 from node.intake.intake import Arrival
 from node.intake.receive import Receiver
-from node.settings.receive import Receive
+from node.settings.config import Config
 from node.storage.spool import SeriesKey, Spool
+from tests.harness import wait_until
 
 VERIFICATION = "1.2.840.10008.1.1"
 CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
@@ -41,6 +43,7 @@ class Target:
     audit: Path
     arrivals: list[Arrival] = field(default_factory=list)
     released: list[frozenset[SeriesKey]] = field(default_factory=list)
+    clerks: Clerks | None = None
 
     @property
     def port(self) -> int:
@@ -62,17 +65,23 @@ class Target:
 
 @contextmanager
 def listening(folder: Path, **options: Any) -> Iterator[Target]:
-    """Run a receiver with short deadlines; when the block ends no thread of an association may be left."""
+    """Run a receiver with short deadlines; with `processes`, if they are asked for, once these are ready."""
     audit = folder / "audit.jsonl"
     settings = {"host": "127.0.0.1", "port": 0, "promiscuous": True, "association_timeout_s": 1.0}
     spool = Spool(folder / "spool", 0)
     arrivals: list[Arrival] = []
     released: list[frozenset[SeriesKey]] = []
-    config = Receive.model_validate(settings | options, context={"folder": folder})
-    receiver = Receiver(config, spool, arrivals.append, released.append, Trail(audit))
+    sections = {"receive": settings | options, "audit": {"file": audit}}
+    sections |= {"spool": {"folder": spool.folder, "minimum_free": 1}}
+    whole = Config.model_validate(sections, context={"folder": folder})
+    config = whole.receive
+    clerks = Clerks.wanted(whole, lambda: 0) if "processes" in options else None
+    receiver = Receiver(config, spool, arrivals.append, released.append, Trail(audit), None, clerks)
     receiver.start()
     try:
-        yield Target(receiver, spool, audit, arrivals, released)
+        if clerks is not None:
+            wait_until(lambda: len(clerks.pids) == config.clerks, "the processes are ready")
+        yield Target(receiver, spool, audit, arrivals, released, clerks)
     finally:
         receiver.stop()
 

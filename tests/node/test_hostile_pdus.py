@@ -112,7 +112,7 @@ def test_where_memory_is_short_who_holds_most_is_cut(tmp_path: Path) -> None:
 
 def _waits(node: Target, size: int) -> bool:
     """Tell whether the node has not read so many bytes yet."""
-    memory = node.receiver._doors[0].admission.memory
+    memory = node.receiver.memory
     return sum(memory._held.values()) < size
 
 

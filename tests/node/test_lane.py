@@ -17,7 +17,7 @@ from pydicom.uid import UID
 
 from node import dimse
 from node.intake.lane import Body
-from node.intake.receive import Receiver
+from node.intake.scp import StorageScp
 from node.relabelling.part10 import (
     IMPLEMENTATION_CLASS_UID,
     IMPLEMENTATION_VERSION_NAME,
@@ -64,13 +64,13 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, bytes]:
 def plain(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The instances that went along the fast lane."""
     seen: list[str] = []
-    on_plain_store = Receiver._on_plain_store
+    on_plain_store = StorageScp._on_plain_store
 
     def noted(self, association, asked):  # type: ignore[no-untyped-def]
         seen.append(asked.sop_instance_uid)
         return on_plain_store(self, association, asked)
 
-    monkeypatch.setattr(Receiver, "_on_plain_store", noted)
+    monkeypatch.setattr(StorageScp, "_on_plain_store", noted)
     return seen
 
 

@@ -288,7 +288,7 @@ def test_a_broken_association_leaves_what_was_acknowledged(listen: Listen, tmp_p
     with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         wait_until(lambda: len(node.arrivals) > 20, "twenty instances arrived")
         process.kill()
-    wait_until(lambda: not node.receiver._open, "the association is gone")
+    wait_until(lambda: not node.receiver.associations, "the association is gone")
     for path in node.stored():
         assert (
             path.read_bytes()[meta_end(path) :]

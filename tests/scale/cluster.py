@@ -45,7 +45,7 @@ class Cluster:
         self.processes: dict[str, ForkedNode] = {}
         self._zygote: subprocess.Popen[bytes] | None = None
         self.settings: dict[str, Any] = {
-            "receive": {"host": "127.0.0.1", "promiscuous": True},
+            "receive": {"host": "127.0.0.1", "promiscuous": True, "processes": 1},
             "spool": {"folder": "spool", "minimum_free": "1MiB"},
             "series": {"stable_age_s": 1},
             "web": {"enabled": False},
