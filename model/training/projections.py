@@ -20,7 +20,7 @@ from model.training import drawn_films
 from model.training.bodies import FILES, LEFT_ARM, LEFT_LEG, RIGHT_ARM, RIGHT_LEG, TISSUES, TRUNK
 from model.training.radiograph_sampler import Sample
 
-VIEWS: Final = 4
+VIEWS: Final = 8
 MORE_VIEWS: Final = 10
 """Projections of each film of each body; limbs and spines are taken in more ways."""
 BENT_SHARE: Final = 0.5
@@ -134,6 +134,8 @@ def films(marks: Mapping[str, Any]) -> tuple[Film, ...]:
         Film("chest", z["lung_base"] - 50, z["lung_apex"] + 60, trunk, SIDE),
         Film("abdomen", z["pubis_ischium_bottom"] - 10, z["lung_base"] + 50, trunk, FRONT, 420),
         Film("abdomen", z["pubis_ischium_bottom"] - 10, z["lung_base"] + 50, trunk, FRONT, 420),
+        Film("abdomen", z["pubis_ischium_bottom"] - 10, z["lung_base"] + 170, trunk, FRONT, 460),
+        Film("shoulder", z["lung_apex"] - 80, z["lung_apex"] + 50, EVERYTHING, FRONT),
         Film("pelvis", z["pubis_ischium_bottom"] - 70, z["iliac_crest_top"] + 30,
              (TRUNK, RIGHT_LEG, LEFT_LEG), FRONT, 460),
         *(_beside("pelvis", marks, f"femur_{side}", (130.0, 110.0), 95.0) for side in ("right", "left")),
