@@ -10,6 +10,7 @@ import csv
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,6 +51,12 @@ class Body:
     part: NDArray[np.uint8]
     spacing_mm: float
     sites: tuple[Site, ...]
+
+    @cached_property
+    def arm_heights(self) -> dict[int, tuple[int, int]]:
+        """The first and the last slice of each arm."""
+        found = {arm: np.flatnonzero((self.part == arm).any(axis=(1, 2))) for arm in (RIGHT_ARM, LEFT_ARM)}
+        return {arm: (int(slices[0]), int(slices[-1])) for arm, slices in found.items()}
 
 
 class Landmarks:

@@ -196,7 +196,7 @@ def _cases(stack: Stack, wanted: tuple[str, ...]) -> Iterator[Case]:
                            row.upright, factors(row, None))  # fmt: skip
         return
     order = np.argsort(heights, kind="stable")
-    stated = None if stack.spacing_mm is None else heights
+    stated = None if stack.spacing_mm is None else heights  # assumed ones are no property of the series
     yield Case(row.file, *about, tuple(truth[i] for i in order), tuple(stack.images[i] for i in order),
                stack.spacing_mm, heights[order], row.also, row.upright, factors(row, stated))  # fmt: skip
 

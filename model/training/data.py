@@ -149,11 +149,15 @@ def load(data: Path, row: Row) -> Stack:
         if heights is None:
             heights = np.arange(len(volume), dtype=np.float64) * float(spacing[0])
         return Stack(row, tuple(volume), True, (float(spacing[1]), float(spacing[2])), heights)
-    paths = sorted(data.glob(row.file)) if "*" in row.file else [data / row.file]
-    images = tuple(_grey(path) for path in paths)
+    images = tuple(_grey(path) for path in files(data, row))
     if not images:
         raise FileNotFoundError(f"no file matches {data / row.file}")
     return Stack(row, images, volume=False)
+
+
+def files(data: Path, row: Row) -> list[Path]:
+    """Return the files of a row, in the order of its images."""
+    return sorted(data.glob(row.file)) if "*" in row.file else [data / row.file]
 
 
 def _grey(path: Path) -> NDArray[np.uint8]:

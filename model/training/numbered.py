@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from model.training.data import Row, Stack, load
+from model.training.data import Row, Stack, files, load
 
 SOURCES: Final = frozenset({"msk_projections", "msk_stacks", "lumbar_spider"})
 """Sources whose numbers were seen to go through the body."""
@@ -38,7 +38,7 @@ def loaded(data: Path, rows: Sequence[Row]) -> Stack:
         stack = load(data, rows[0])
         if rows[0].source not in SOURCES or "*" not in rows[0].file:
             return stack
-        numbers = [_number(path.name) for path in sorted(data.glob(rows[0].file))]
+        numbers = [_number(path.name) for path in files(data, rows[0])]
         return replace(stack, volume=True, positions_mm=_heights(numbers))
     images = tuple(load(data, row).images[0] for row in rows)
     ranges = tuple((index, index, region) for index, row in enumerate(rows) for _, _, region in row.ranges)

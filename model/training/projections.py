@@ -80,6 +80,19 @@ class Film:
         return self.views in (ROUND, SOLE)
 
 
+@dataclass(frozen=True)
+class Voxels:
+    """A body, uint8 (z from the feet, y, x): its tissue classes and its parts, and the side of a voxel."""
+
+    tissue: NDArray[np.uint8]
+    part: NDArray[np.uint8]
+    spacing_mm: float
+
+    def cut(self, heights: slice) -> "Voxels":
+        """Return some of its slices."""
+        return Voxels(self.tissue[heights], self.part[heights], self.spacing_mm)
+
+
 def samples(data: Path, bodies: Iterable[str]) -> tuple[Sample, ...]:
     """Return samples of each part of each body; always the same ones."""
     marks = json.loads((data / "anatomy" / "landmarks.json").read_text(encoding="utf-8"))
@@ -87,28 +100,21 @@ def samples(data: Path, bodies: Iterable[str]) -> tuple[Sample, ...]:
     found = []
     for name in bodies:
         with np.load(data / "anatomy" / FILES[name], allow_pickle=False) as arrays:
-            tissue, part = arrays["tissue"], arrays["part"]
-            spacing_mm = float(arrays["spacing_zyx_mm"][0])
+            body = Voxels(arrays["tissue"], arrays["part"], float(arrays["spacing_zyx_mm"][0]))
         for film in films(marks[name]):
             for _ in range(MORE_VIEWS if film.of_limb or film.of_spine else VIEWS):
-                pixels = _film(tissue, part, spacing_mm, film, rng)
+                pixels = _film(body, film, rng)
                 found.append(Sample(pixels, _group(film.part), film.part, "", f"anatomy:{name}", drawn=True))
     return tuple(found)
 
 
-def _film(
-    tissue: NDArray[np.uint8],
-    part: NDArray[np.uint8],
-    spacing_mm: float,
-    film: Film,
-    rng: np.random.Generator,
-) -> NDArray[np.uint8]:
+def _film(body: Voxels, film: Film, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Return one film; now and then two or three views of a spine or limb, or a limb and its mirror image."""
-    first = projected(tissue, part, spacing_mm, film, rng)
+    first = projected(body, film, rng)
     if not (film.of_limb or film.of_spine) or rng.random() >= BESIDE_SHARE:
         return first
     others = [first[:, ::-1]] if film.of_limb and rng.random() < 0.4 else [
-        projected(tissue, part, spacing_mm, film, rng) for _ in range(int(rng.integers(1, 3)))
+        projected(body, film, rng) for _ in range(int(rng.integers(1, 3)))
     ]  # fmt: skip
     return drawn_films.beside([first, *others], rng)
 
@@ -187,19 +193,14 @@ def _arm(limbs: Mapping[str, Any], side: str, arm: int) -> Iterable[Film]:
     yield Film("hand", tip - 10, wrist + 40, shown, ROUND, joint_mm=wrist, bends=30.0)
 
 
-def projected(
-    tissue: NDArray[np.uint8],
-    part: NDArray[np.uint8],
-    spacing_mm: float,
-    film: Film,
-    rng: np.random.Generator,
-) -> NDArray[np.uint8]:
-    """Return one film, uint8 (rows, columns), head up, of arrays (z from the feet, y, x)."""
+def projected(body: Voxels, film: Film, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return one film, uint8 (rows, columns), head up."""
+    spacing_mm = body.spacing_mm
     bottom_mm, top_mm = _reach(film, rng)
     bottom = max(0, int(bottom_mm / spacing_mm))
-    top = min(len(tissue), max(bottom + 8, int(top_mm / spacing_mm)))
+    top = min(len(body.tissue), max(bottom + 8, int(top_mm / spacing_mm)))
     step = 1 if film.foot else 1 + int(film.top_mm - film.bottom_mm > LONG_MM)
-    block = _block(tissue[bottom:top:step], part[bottom:top:step], spacing_mm, film, rng)
+    block = _block(body.cut(slice(bottom, top, step)), film, rng)
     mean, spread = film.views[int(rng.integers(len(film.views)))]
     degrees = mean + float(rng.normal(0.0, spread))
     if film.foot:  # toes up
@@ -225,36 +226,30 @@ def _reach(film: Film, rng: np.random.Generator) -> tuple[float, float]:
     )
 
 
-def _block(
-    tissue: NDArray[np.uint8],
-    part: NDArray[np.uint8],
-    spacing_mm: float,
-    film: Film,
-    rng: np.random.Generator,
-) -> NDArray[np.float32]:
+def _block(body: Voxels, film: Film, rng: np.random.Generator) -> NDArray[np.float32]:
     """Return the attenuation (z, y, x) of what is in the way of the rays."""
-    shown = np.isin(np.arange(256), film.shown)[part]
+    shown = np.isin(np.arange(256), film.shown)[body.part]
     if film.beside_mm is not None:
-        near, far = ((each + rng.normal(0.0, 15.0)) / spacing_mm for each in film.beside_mm)
+        near, far = ((each + rng.normal(0.0, 15.0)) / body.spacing_mm for each in film.beside_mm)
         columns = np.arange(shown.shape[2])
         shown &= (columns >= near) & (columns < max(far, near + 8))
     table = ATTENUATION.copy()
     table[[4, 5]] *= rng.uniform(0.8, 1.3)  # bone of other density
     table[2] *= rng.uniform(0.9, 1.05)
-    block = table[tissue] * shown
+    block = table[body.tissue] * shown
     if rng.random() < GAS_SHARE:
-        block[_gas(tissue, spacing_mm, rng)] = 0.0
+        block[_gas(body, rng)] = 0.0
     rows, columns = (np.flatnonzero(shown.any(axis=axes)) for axes in ((0, 2), (0, 1)))
     return np.asarray(block[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], np.float32)
 
 
-def _gas(tissue: NDArray[np.uint8], spacing_mm: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+def _gas(body: Voxels, rng: np.random.Generator) -> NDArray[np.bool_]:
     """Return where the gut holds gas: in pockets of 20 to 60 mm, more or less of it."""
-    cell = rng.uniform(20.0, 60.0) / spacing_mm
-    nodes = rng.random([int(length / cell) + 2 for length in tissue.shape]) < rng.uniform(0.1, 0.8)
-    z, y, x = ((np.arange(length) / cell + rng.uniform()).astype(np.intp) for length in tissue.shape)
+    cell = rng.uniform(20.0, 60.0) / body.spacing_mm
+    nodes = rng.random([int(length / cell) + 2 for length in body.tissue.shape]) < rng.uniform(0.1, 0.8)
+    z, y, x = ((np.arange(length) / cell + rng.uniform()).astype(np.intp) for length in body.tissue.shape)
     pockets = nodes[np.ix_(z, y, x)]
-    return np.asarray((tissue == GUT) & pockets)
+    return np.asarray((body.tissue == GUT) & pockets)
 
 
 def _along(block: NDArray[np.float32], degrees: float) -> NDArray[np.float32]:

@@ -71,7 +71,7 @@ def draw(body: Body, site: Site, modality: str, rng: np.random.Generator) -> Dra
         tissue = np.where(np.isin(body.part[z:stop], parts), body.tissue[z:stop], 0)
         field = _field(body, site, z, tissue[0], rng)
     if parts in ((RIGHT_ARM,), (LEFT_ARM,)) and rng.random() < BOTH_SHARE:
-        tissue, field = with_other(tissue, field, rng, _elsewhere(body, z, parts, len(tissue), rng))
+        tissue, field = with_other(tissue, field, rng, _elsewhere(body, z, parts[0], len(tissue), rng))
     return _painted(tissue, field, body.spacing_mm, site.region, modality, rng)
 
 
@@ -103,15 +103,13 @@ def _painted(
     return Drawing(values, (low, near, high, far), spacing_mm / times, region)
 
 
-def _elsewhere(
-    body: Body, z: int, parts: tuple[int, ...], thick: int, rng: np.random.Generator
-) -> NDArray[np.uint8]:
+def _elsewhere(body: Body, z: int, arm: int, thick: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Cut the same arm a little higher or lower, as the other one lies where hands are folded."""
-    heights = np.flatnonzero(np.isin(body.part, parts).any(axis=(1, 2)))
+    first, last = body.arm_heights[arm]
     wanted = z + rng.normal(0.0, ELSEWHERE_MM) / body.spacing_mm
-    low = int(np.clip(wanted, heights[0], max(heights[0], heights[-1] + 1 - thick)))
+    low = int(np.clip(wanted, first, max(first, last + 1 - thick)))
     cut = slice(low, low + thick)
-    return np.where(np.isin(body.part[cut], parts), body.tissue[cut], 0).astype(np.uint8)
+    return np.where(body.part[cut] == arm, body.tissue[cut], 0).astype(np.uint8)
 
 
 def with_other(

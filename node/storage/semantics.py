@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from node.storage.folders import fsync_folder
+
 _CONTENT: Final = b"bodytag"
 
 
@@ -58,11 +60,7 @@ def _renames(place: Path) -> bool:
 
 def _syncs(place: Path) -> bool:
     """A folder can be fsynced, so that a name survives a power cut."""
-    handle = os.open(place, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    fsync_folder(place)
     return True
 
 

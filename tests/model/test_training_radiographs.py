@@ -12,7 +12,7 @@ from model.networks import LITE
 from model.preprocess import RADIOGRAPH
 from model.radiographs import GROUPS, PART_KEYS
 from model.training import drawn_films, film_evaluation, film_tables, radiographs
-from model.training.projections import Film, projected
+from model.training.projections import Film, Voxels, projected
 from model.training.radiograph_sampler import Sample, Sampler, make_pool, target
 from model.training.run import Run, RunError, load
 from model.training.supply import Order, batch_at, gather
@@ -119,7 +119,7 @@ def test_projections_show_bone_bright() -> None:
     part = (tissue > 0).astype(np.uint8)
     for angle in (0.0, 90.0):
         film = Film("skull", 0.0, 80.0, (1,), ((angle, 0.0),))
-        seen = projected(tissue, part, 2.0, film, np.random.default_rng(1))
+        seen = projected(Voxels(tissue, part, 2.0), film, np.random.default_rng(1))
         middle = seen.shape[1] // 2
         assert seen[:, middle].mean() > seen[:, middle - 7].mean()
 
@@ -132,7 +132,7 @@ def test_a_foot_is_seen_from_above_and_from_the_side() -> None:
     part = (tissue > 0).astype(np.uint8)
     for angle, wide in ((0.0, True), (90.0, False)):
         film = Film("foot", 0.0, 60.0, (1,), ((angle, 0.0),), foot=True)
-        seen = projected(tissue, part, 2.0, film, np.random.default_rng(1))
+        seen = projected(Voxels(tissue, part, 2.0), film, np.random.default_rng(1))
         rows, columns = seen.shape
         assert (columns > rows / 2) is wide
         assert seen[: rows // 8].mean() > seen[rows // 2 :].mean()

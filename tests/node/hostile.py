@@ -254,3 +254,21 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
 
 
 Listen = Callable[..., Target]
+
+
+def crowded(
+    greedy: socket.socket, modest: socket.socket, held: Callable[[], bool]
+) -> tuple[int, bytes] | None:
+    """Send 7.5 MB of a message, then, when they are `held`, a whole one of 2 MB by another association.
+
+    Returns what the modest one is answered, after the greedy one has come to its end.
+    """
+    for connection in (greedy, modest):
+        connection.sendall(data(store_command("1.2.3"), 3, 3))
+    greedy.sendall(data(b"\0" * 100_000, 0, 3) * 75)
+    wait_until(held, "what the greedy one sent is held")
+    for _ in range(20):
+        modest.sendall(data(b"\0" * 100_000, 0, 3))
+    ended_s(greedy)
+    modest.sendall(data(b"\0", 2, 3))
+    return received_pdu(modest)

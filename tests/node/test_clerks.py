@@ -29,6 +29,7 @@ from tests.node.hostile import (
     associated,
     audited,
     connected,
+    crowded,
     data,
     ended_s,
     listening,
@@ -215,17 +216,9 @@ def test_the_node_has_only_so_many_associations(tmp_path: Path) -> None:
         greedy, modest = associated(node.port), associated(node.port)
         assert shares(node) == [1, 1]
         assert _rejected(node, b"TEST") == LOCAL_LIMIT
-        for connection in (greedy, modest):
-            connection.sendall(data(store_command("1.2.3"), 3, 3))
         assert node.clerks is not None
         board = node.clerks.board
-        greedy.sendall(data(b"\0" * 100_000, 0, 3) * 75)
-        wait_until(lambda: board.total(Column.HELD) > 7_000_000, "the first one's is held")
-        for _ in range(20):
-            modest.sendall(data(b"\0" * 100_000, 0, 3))
-        ended_s(greedy)
-        modest.sendall(data(b"\0", 2, 3))
-        answer = received_pdu(modest)
+        answer = crowded(greedy, modest, lambda: board.total(Column.HELD) > 7_000_000)
         assert answer is not None
         assert answer[0] == P_DATA
         wait_until(lambda: "most of the memory" in str(node.alerts()), "it is told")

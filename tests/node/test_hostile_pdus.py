@@ -21,6 +21,7 @@ from tests.node.hostile import (
     association_threads,
     command,
     connected,
+    crowded,
     data,
     dripped_s,
     ended_s,
@@ -96,15 +97,7 @@ def test_where_memory_is_short_who_holds_most_is_cut(tmp_path: Path) -> None:
     options = {"maximum_instance_bytes": 8 * MIB, "maximum_memory_bytes": 8 * MIB}
     with listening(tmp_path, **options) as node:
         with associated(node.port) as greedy, associated(node.port) as modest:
-            for connection in (greedy, modest):
-                connection.sendall(data(store_command("1.2.3"), 3, 3))
-            greedy.sendall(data(b"\0" * 100_000, 0, 3) * 75)
-            wait_until(lambda: not _waits(node, 75 * 100_000), "the node holds what the first one sent")
-            for _ in range(20):
-                modest.sendall(data(b"\0" * 100_000, 0, 3))
-            ended_s(greedy)
-            modest.sendall(data(b"\0", 2, 3))
-            answer = received_pdu(modest)
+            answer = crowded(greedy, modest, lambda: not _waits(node, 75 * 100_000))
         assert answer is not None
         assert answer[0] == P_DATA
         assert "most of the memory" in node.alerts()[0]["reason"]
