@@ -14,24 +14,38 @@ Image = NDArray[np.float32]
 
 FINE_PIXELS: Final = 200
 """Films shorter than this are drawn twice as fine: nobody's bones have the steps of voxels."""
+HINGES: Final = 7
+HINGES_APART: Final = 0.02
+"""A joint as so many hinges, and their distance as a share of the film."""
 FLATTENED: Final = 0.6
 """Share of films whose differences of thickness are taken out, as the software of detectors does."""
 
 
 def bent(image: Image, row: int, degrees: float) -> Image:
-    """Return a limb bent in the plane of the film: what lies below `row` is turned about the joint there."""
+    """Return a limb bent in the plane of the film: what lies below `row` is turned about the joint there.
+
+    The joint is several hinges close together, since a single one would leave a notch.
+    """
     rows, columns = image.shape
-    if not 0 < row < rows - 1:
-        return image
-    weights = image[row]
-    column = float(np.average(np.arange(columns), weights=weights)) if weights.any() else columns / 2
+    apart = max(1, round(HINGES_APART * rows))
+    hinges = [
+        at for at in (row + apart * (each - HINGES // 2) for each in range(HINGES)) if 0 < at < rows - 1
+    ]
     reach = int(np.hypot(rows, columns))
     wide = np.pad(image, reach)
-    upper, lower = wide.copy(), wide.copy()
-    upper[reach + row :], lower[: reach + row] = 0.0, 0.0
-    matrix = cv2.getRotationMatrix2D((reach + column, reach + row), degrees, 1.0)
-    turned = cv2.warpAffine(lower, matrix, wide.shape[::-1])
-    return _filled(np.maximum(upper, turned))
+    shown = wide.copy()
+    shown[reach + (hinges[0] if hinges else rows) :] = 0.0
+    turned, turn = np.eye(3), degrees / max(1, len(hinges))
+    overlap = int(np.radians(abs(turn)) * columns / 2)
+    for hinge, end in zip(hinges, (*hinges[1:], rows), strict=True):
+        weights = image[hinge]
+        column = float(np.average(np.arange(columns), weights=weights)) if weights.any() else columns / 2
+        turned = turned @ np.vstack([cv2.getRotationMatrix2D((reach + column, reach + hinge), turn, 1.0),
+                                     (0.0, 0.0, 1.0)])  # fmt: skip
+        strip = np.zeros_like(wide)
+        strip[reach + hinge - overlap : reach + end] = wide[reach + hinge - overlap : reach + end]
+        shown = np.maximum(shown, cv2.warpAffine(strip, turned[:2], wide.shape[::-1]))
+    return _filled(shown)
 
 
 def curved(image: Image, most_pixels: float, rng: np.random.Generator) -> Image:

@@ -37,7 +37,7 @@ for _tissue, _value in {0: 0.0, 2: FAT, 4: CORTICAL, 5: SPONGY, 6: 0.95, 7: 1.1,
     ATTENUATION[_tissue] = _value
 
 GUT: Final = 19
-GAS_SHARE: Final = 0.7
+GAS_SHARE: Final = 0.8
 """What the gut holds (classes.csv), and how often some of it is gas."""
 SPINES: Final = frozenset({"cspine", "tspine", "tlspine", "lspine", "spine"})
 SCOLIOSIS_MM: Final = 40.0
@@ -142,6 +142,7 @@ def films(marks: Mapping[str, Any]) -> tuple[Film, ...]:
         Film("abdomen", z["pubis_ischium_bottom"] - 10, z["lung_base"] + 50, trunk, FRONT, 420),
         Film("abdomen", z["pubis_ischium_bottom"] - 10, z["lung_base"] + 170, trunk, FRONT, 460),
         Film("shoulder", z["lung_apex"] - 80, z["lung_apex"] + 50, EVERYTHING, FRONT),
+        Film("shoulder", z["lung_apex"] - 50, z["lung_apex"] + 70, EVERYTHING, FRONT),
         Film("pelvis", z["pubis_ischium_bottom"] - 70, z["iliac_crest_top"] + 30,
              (TRUNK, RIGHT_LEG, LEFT_LEG), FRONT, 460),
         *(_beside("pelvis", marks, f"femur_{side}", (130.0, 110.0), 95.0) for side in ("right", "left")),
@@ -191,6 +192,8 @@ def _arm(limbs: Mapping[str, Any], side: str, arm: int) -> Iterable[Film]:
     yield Film("wrist", wrist - 80, wrist + 100, shown, ROUND, joint_mm=wrist, bends=45.0)
     yield Film("wrist", tip - 10, wrist + 110, shown, ROUND, joint_mm=wrist, bends=45.0)
     yield Film("hand", tip - 10, wrist + 40, shown, ROUND, joint_mm=wrist, bends=30.0)
+    yield Film("hand", tip - 10, wrist + 40, shown, ROUND, joint_mm=(tip + wrist) / 2, bends=110.0)
+    yield Film("hand", tip - 10, wrist - 50, shown, ROUND, 45, joint_mm=(2 * tip + wrist) / 3, bends=80.0)
 
 
 def projected(body: Voxels, film: Film, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -212,7 +215,7 @@ def projected(body: Voxels, film: Film, rng: np.random.Generator) -> NDArray[np.
     if film.of_spine and rng.random() < 0.5:
         image = drawn_films.curved(image, SCOLIOSIS_MM / spacing_mm, rng)
     if film.width_mm:
-        wide = float(rng.uniform(0.45 if film.of_spine else 0.8, 1.25))
+        wide = float(rng.uniform(*((0.4, 1.05) if film.of_spine else (0.8, 1.25))))
         image = _narrowed(image, film.width_mm * wide / spacing_mm, film.part)
     return drawn_films.developed(image, rng)
 
@@ -244,8 +247,8 @@ def _block(body: Voxels, film: Film, rng: np.random.Generator) -> NDArray[np.flo
 
 
 def _gas(body: Voxels, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Return where the gut holds gas: in pockets of 20 to 60 mm, more or less of it."""
-    cell = rng.uniform(20.0, 60.0) / body.spacing_mm
+    """Return where the gut holds gas: in pockets of 20 to 80 mm, more or less of it."""
+    cell = rng.uniform(20.0, 80.0) / body.spacing_mm
     nodes = rng.random([int(length / cell) + 2 for length in body.tissue.shape]) < rng.uniform(0.1, 0.8)
     z, y, x = ((np.arange(length) / cell + rng.uniform()).astype(np.intp) for length in body.tissue.shape)
     pockets = nodes[np.ix_(z, y, x)]

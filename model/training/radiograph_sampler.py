@@ -14,6 +14,7 @@ from model.preprocess import network_input
 from model.radiographs import GROUPS, PART_KEYS
 from model.training.radiograph_looks import Grey, coarsened, decorated, retoned
 from model.training.radiographs import Radiograph
+from model.training.spectra import Exchange
 
 SHARES: Final = {
     "abdomen": 0.13, "adult_chest": 0.22, "pediatric_chest": 0.17, "spine": 0.16, "others": 0.32,
@@ -23,6 +24,8 @@ DRAWN: Final = 0.5
 """What a source of projections counts beside one of films."""
 SECOND: Final = 0.4
 """What a second part that is right counts in the target."""
+EXCHANGED: Final = 0.2
+"""Share of the images that take the look of another, from any source."""
 DEFORMED: Final = 0.5
 """Share of the images that are deformed smoothly, by 2 % of their length (1 std)."""
 LIMBS: Final = frozenset({
@@ -92,6 +95,7 @@ class Sampler:
         self._size = size
         self._preprocessing = preprocessing
         self._rng = np.random.default_rng(seed)
+        self._exchange = Exchange(EXCHANGED, 0.8)
         self._groups = [group for group in GROUPS if group in pool.tree]
         shares = np.array([SHARES[group] for group in self._groups])
         self._shares = shares / shares.sum()
@@ -114,7 +118,7 @@ class Sampler:
         image = sample.pixels.astype(np.float32) / 255.0
         other = self._pool.samples[int(rng.integers(len(self._pool.samples)))].pixels
         image = retoned(image, other, rng)
-        image = reframed(image, sample.part, rng)
+        image = np.clip(self._exchange(reframed(image, sample.part, rng), rng), 0.0, 1.0)
         return coarsened(decorated(image, rng), rng)
 
     def _pick(self) -> Sample:

@@ -13,6 +13,7 @@ from model.preprocess import WHOLE, network_input
 from model.training import augment, looks, upright
 from model.training.bodies import FILES, Body, Site, load_bodies
 from model.training.data import Sample, load, read_manifest, samples, usable
+from model.training.spectra import Exchange
 from model.training.split import Split
 from model.training.synthesis import Drawing, draw, draw_upright, mr_from_ct
 
@@ -30,6 +31,9 @@ PERSONS: Final = (0.8, 1.15)
 
 MOST_REAL: Final = {"CT": 0.65, "MR": 0.5}
 """Largest share of real images of a region; MR has few sources, whose contrast must not tell the region."""
+
+EXCHANGED: Final = {"CT": 0.0, "MR": 0.3}
+"""Share of images that take the look of another: in MR only the trunk and the head are real ones."""
 
 FAVOUR: Final = dict.fromkeys(("forearm", "elbow", "arm", "shoulder"), 1.4) | {"hand": 2.0, "foot": 2.0}
 """Regions drawn more often than the others: the weakest on the validation subjects of the models before."""
@@ -204,6 +208,7 @@ class Sampler:
         self._ladder = np.cumsum(drawn) / drawn.sum()
         self._size = size
         self._rng = np.random.default_rng(seed)
+        self._exchange = Exchange(EXCHANGED[pool.modality], 0.8)
 
     def batch(self, n: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return inputs float32 (n, size, size, 1 or 2), targets float32 (n, classes) rows sum to 1."""
@@ -240,7 +245,7 @@ class Sampler:
         image = looks.soften(picture.values, self._rng, strong=strong)
         if self._rng.random() < 0.07:
             image = augment.letterbox(image, self._rng)
-        return replace(picture, values=image)
+        return replace(picture, values=self._exchange(image, self._rng))
 
     def _picture(self, label: str) -> tuple[Picture, Second]:
         """Draw where from, then a subject or a body, then a slice."""
