@@ -27,6 +27,8 @@ def bent(image: Image, row: int, degrees: float) -> Image:
     The joint is several hinges close together, since a single one would leave a notch.
     """
     rows, columns = image.shape
+    if not 0 < row < rows - 1:
+        return image
     apart = max(1, round(HINGES_APART * rows))
     hinges = [
         at for at in (row + apart * (each - HINGES // 2) for each in range(HINGES)) if 0 < at < rows - 1
@@ -34,8 +36,8 @@ def bent(image: Image, row: int, degrees: float) -> Image:
     reach = int(np.hypot(rows, columns))
     wide = np.pad(image, reach)
     shown = wide.copy()
-    shown[reach + (hinges[0] if hinges else rows) :] = 0.0
-    turned, turn = np.eye(3), degrees / max(1, len(hinges))
+    shown[reach + hinges[0] :] = 0.0
+    turned, turn = np.eye(3), degrees / len(hinges)
     overlap = int(np.radians(abs(turn)) * columns / 2)
     for hinge, end in zip(hinges, (*hinges[1:], rows), strict=True):
         weights = image[hinge]
