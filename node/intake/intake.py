@@ -51,12 +51,12 @@ def take_in(spool: Spool, offer: Offer, data: memoryview, cap_bytes: int) -> Arr
     identity = _checked(offer, data, cap_bytes)
     with draft(spool, offer) as drafted:
         drafted.add(data)
-        return _kept(spool, offer, drafted, identity)
+        return _kept(spool, offer, drafted, data, identity)
 
 
 def keep(spool: Spool, offer: Offer, drafted: Draft, data: memoryview, cap_bytes: int) -> Arrival:
     """Do what `take_in` does with a data set that was added to its draft while it came."""
-    return _kept(spool, offer, drafted, _checked(offer, data, cap_bytes))
+    return _kept(spool, offer, drafted, data, _checked(offer, data, cap_bytes))
 
 
 def _checked(offer: Offer, data: memoryview, cap_bytes: int) -> Identity:
@@ -67,8 +67,8 @@ def _checked(offer: Offer, data: memoryview, cap_bytes: int) -> Identity:
     return identity
 
 
-def _kept(spool: Spool, offer: Offer, drafted: Draft, identity: Identity) -> Arrival:
-    stored = spool.keep(drafted, identity.key, identity.sop_instance_uid)
+def _kept(spool: Spool, offer: Offer, drafted: Draft, data: memoryview, identity: Identity) -> Arrival:
+    stored = spool.keep(drafted, data, identity.key, identity.sop_instance_uid)
     return Arrival(stored, identity.sop_class_uid, offer.transfer_syntax_uid, offer.calling_ae_title)
 
 

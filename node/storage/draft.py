@@ -1,4 +1,4 @@
-"""A draft: an instance on its way into the spool, written and digested while it comes."""
+"""A draft: an instance on its way into the spool, written while it comes."""
 
 import hashlib
 import os
@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Final
 
 from node.status import OUT_OF_RESOURCES, Rejection
+from node.storage import writeback
 from node.storage.room import Room
 
 _PIECE_BYTES: Final = 32768
 """What is written at a time, whole pages of memory: of a page that is written in part the kernel clears the
 rest. Runs of eight pages it has at hand; for longer ones it may look for free memory, which costs several
 times the copying."""
+_BEGUN_BYTES: Final = 8 * _PIECE_BYTES
+"""After how much the disk begins to write: it is done with most of it once the rest is there."""
 
 
 class Draft:
@@ -26,9 +29,9 @@ class Draft:
         self.path = path
         self.data_bytes = 0
         self._room = room
-        self._digest = hashlib.sha256()
         self._tail = bytearray(meta)  # what does not fill a piece yet
         self._file_bytes = 0
+        self._begun_bytes = 0
         self._handle: int | None = None
         self._failure: Rejection | None = None
         self._kept = False
@@ -42,16 +45,22 @@ class Draft:
 
     def add(self, piece: memoryview) -> None:
         """Write a piece of the data set as it was received."""
-        self._digest.update(piece)
         self.data_bytes += len(piece)
         self._attempt(self._write, piece)
 
-    def finished(self) -> str:
-        """Sync the file and return the SHA-256 of the data set; raises Rejection 0xA700 where it failed."""
-        self._attempt(self._finish)
+    def finished(self, data: memoryview) -> str:
+        """Sync the file and return the SHA-256 of the data set; raises Rejection 0xA700 where it failed.
+
+        `data` is what was added; it is digested while the disk writes.
+        """
+        if len(data) != self.data_bytes:
+            raise ValueError("the data set is not the one that was added")
+        self._attempt(self._end)
+        digest = hashlib.sha256(data).hexdigest()
+        self._attempt(self._sync)
         if self._failure is not None:
             raise self._failure
-        return self._digest.hexdigest()
+        return digest
 
     def kept(self) -> None:
         """Note that the file has a name by which it stays."""
@@ -97,10 +106,20 @@ class Draft:
             for offset in range(start, whole, _PIECE_BYTES):
                 self._put(piece[offset : offset + _PIECE_BYTES])
         self._tail[:] = piece[whole:]
+        if self._file_bytes - self._begun_bytes >= _BEGUN_BYTES:
+            self._have_written()
 
-    def _finish(self) -> None:
+    def _end(self) -> None:
         with self._counted(len(self._tail)):
             self._put(self._tail)
+        self._have_written()
+
+    def _have_written(self) -> None:
+        """Have the disk begin with what it has not begun with."""
+        writeback.begin(self._open, self._begun_bytes, self._file_bytes - self._begun_bytes)
+        self._begun_bytes = self._file_bytes
+
+    def _sync(self) -> None:
         _sync(self._open)
 
     @contextmanager

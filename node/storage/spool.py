@@ -154,15 +154,15 @@ class Spool:
         """Write one instance and `keep` it."""
         with self.draft(meta) as draft:
             draft.add(data_set)
-            return self.keep(draft, key, uid)
+            return self.keep(draft, data_set, key, uid)
 
-    def keep(self, draft: Draft, key: SeriesKey, uid: str) -> Stored:
-        """Make a draft survive a power cut, then give it its final name.
+    def keep(self, draft: Draft, data_set: memoryview, key: SeriesKey, uid: str) -> Stored:
+        """Make a draft, to which this data set was added, survive a power cut; then give it its final name.
 
         Raises Rejection 0xA700 when the disk is under its floor, the quota is reached or a write failed.
         """
         folder = f"{key.study_instance_uid}/{key.series_instance_uid}"
-        digest = draft.finished()
+        digest = draft.finished(data_set)
         try:
             name, duplicate = self._folders.naming(
                 folder,

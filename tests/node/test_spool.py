@@ -2,6 +2,7 @@
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -117,3 +118,18 @@ def test_a_folder_that_another_process_removed_is_made_again(spool: Spool) -> No
     spool.remove([stored.path])
     assert not spool.path(stored.path).parent.exists()
     assert other.path(other.store(key, "1.5", b"", memoryview(b"two")).path).read_bytes() == b"two"
+
+
+def test_the_digest_is_that_of_what_was_written(tmp_path: Path) -> None:
+    """Data that came in pieces of any size is digested as a whole, and none but what was added."""
+    spool = Spool(tmp_path, 0)
+    data = bytes(range(256)) * 4000
+    with spool.draft(META) as draft:
+        for start, end in pairwise((0, 10, 100_000, 131_072, 700_001, len(data))):
+            draft.add(memoryview(data)[start:end])
+        with pytest.raises(ValueError, match="not the one that was added"):
+            spool.keep(draft, memoryview(data)[1:], KEY, "1.2.3.4.5")
+        stored = spool.keep(draft, memoryview(data), KEY, "1.2.3.4.5")
+    assert stored.sha256 == hashlib.sha256(data).hexdigest()
+    assert spool.path(stored.path).read_bytes() == META + data
+    assert stored.size_bytes == len(data)
