@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -147,6 +148,11 @@ class RunningNode:
                 if any("spawn_main" in word for word in child.cmdline()):
                     found.append(child.pid)
         return found
+
+    def receivers(self) -> list[int]:
+        """Return the process numbers of the receivers that have said that they are ready, and live."""
+        told = re.findall(r"a receiver process is ready\s+pid=(\d+)", self.log.read_text(errors="replace"))
+        return [pid for pid in map(int, told) if psutil.pid_exists(pid)]
 
     def rows(self, **filters: Any) -> list[SeriesRow]:
         """Ask the node's database for series."""

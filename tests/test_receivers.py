@@ -1,7 +1,6 @@
 """A node that receives by several processes, as its users run it: kills, its end, commitment."""
 
 import os
-import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,15 +13,10 @@ from tests.harness import RunningNode, make_node, running, storescu, wait_until
 from tests.test_commitment import Asker, asking_node, references, uids
 
 
-def receivers(node: RunningNode) -> list[int]:
-    """Return the process numbers of the receivers that have said that they are ready, and live."""
-    told = re.findall(r"a receiver process is ready\s+pid=(\d+)", node.log.read_text(errors="replace"))
-    return [pid for pid in map(int, told) if psutil.pid_exists(pid)]
-
-
 def ready(node: RunningNode, count: int = 2) -> list[int]:
     """Wait until so many are ready."""
-    return list(wait_until(lambda: (found := receivers(node)) and len(found) == count and found, "all ready"))
+    wait_until(lambda: len(node.receivers()) == count, "all ready")
+    return node.receivers()
 
 
 def node_of(folder: Path, **sections: Any) -> RunningNode:
