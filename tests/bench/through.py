@@ -137,8 +137,9 @@ _WHAT = (
     "always`, `minimum_confidence: 0`), syncs, and keeps verdicts and deliveries; its CPU time is that of "
     "all its processes, of which as many receive as there are cores. Orthanc syncs, too: its plugin runs the "
     "same exported network by ONNX Runtime, modifies the series and sends it on. storescp runs a script at "
-    "the end of the study: the same network, dcmodify, storescu; it does not sync. Configurations are in tests/bench/peers. As installed the node "
-    "looks at a slice every 4 mm (`classify.every_mm`), the others at every one."
+    "the end of the study: the same network, dcmodify, storescu; it does not sync. Configurations are in "
+    "tests/bench/peers. As installed the node looks at a slice every 4 mm (`classify.every_mm`), the "
+    "others at every one."
 )
 
 
