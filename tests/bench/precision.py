@@ -1,6 +1,6 @@
 """What fewer bits cost: the slices that the shipped networks name rightly, beside single precision.
 
-`python -m tests.bench --only precision` writes the section.
+`python -m tests.bench --only precision` prints the section.
 """
 
 import time
