@@ -134,8 +134,10 @@ def films(marks: Mapping[str, Any]) -> tuple[Film, ...]:
         Film("cspine", z["C7_T1"] - 40, z["odontoid_tip"] + 40, trunk, FRONT + SIDE, 190),
         Film("tspine", z["T12_bottom"] - 30, t1 + 50, trunk, FRONT + SIDE, 260),
         Film("tlspine", sacrum - 10, t1 + 50, trunk, FRONT + SIDE, 260),
+        Film("tlspine", z["iliac_crest_top"], t1 + 50, trunk, FRONT, 300),
         Film("lspine", sacrum - 30, z["T12_bottom"] + 50, trunk, FRONT + SIDE, 230),
         Film("spine", sacrum - 60, z["odontoid_tip"] + 60, trunk, FRONT + FRONT + SIDE, 300),
+        Film("spine", sacrum - 120, z["odontoid_tip"] + 60, EVERYTHING, FRONT, 420),
         Film("chest", z["lung_base"] - 50, z["lung_apex"] + 60, EVERYTHING, FRONT),
         Film("chest", z["lung_base"] - 50, z["lung_apex"] + 60, trunk, SIDE),
         Film("abdomen", z["pubis_ischium_bottom"] - 10, z["lung_base"] + 50, trunk, FRONT, 420),
@@ -174,6 +176,7 @@ def _leg(z: Mapping[str, float], side: str, leg: int) -> Iterable[Film]:
     yield Film("thigh", knee - 40, hip + 60, (TRUNK, *both), FRONT)
     yield Film("knee", knee - 130, knee + 130, shown, ROUND, joint_mm=knee, bends=100.0)
     yield Film("knee", knee - 130, knee + 130, both, FRONT)
+    yield Film("knee", knee - 65, knee + 65, shown, FRONT)
     yield Film("calf", ankle - 50, knee + 60, shown, ROUND)
     yield Film("ankle", z["body_bottom"] - 10, ankle + 120, shown, ROUND, joint_mm=ankle, bends=35.0)
     yield Film("foot", z["body_bottom"] - 10, ankle + 5, shown, SOLE, foot=True)
