@@ -28,6 +28,8 @@ class Exchange:
 
     def __call__(self, image: Image, rng: np.random.Generator) -> Image:
         """Return an image, float32 (rows, columns), now and then with the look of an earlier one."""
+        if not self._share:
+            return image
         seen = self._seen
         other = seen[int(rng.integers(len(seen)))] if seen else None
         seen.append(image)
