@@ -20,7 +20,6 @@ BROKEN: Final = (
 )  # fmt: skip
 """What pydicom and its decoders raise on damaged input; they document no narrower set."""
 
-
 _PLAIN: Final = frozenset({"CS", "DS", "LO", "SH", "UI"})
 """Value representations whose bytes, where they are ASCII without escapes, are the text (PS3.5 6.1, 6.2)."""
 _ESCAPE: Final = b"\x1b"
@@ -51,7 +50,7 @@ def texts(ds: Dataset, keyword: str) -> tuple[str, ...]:
 
 
 def _plain(ds: Dataset, keyword: str) -> tuple[str, ...] | None:
-    """Return the values of an element that was read and not looked at yet, None where it is none of a kind.
+    """Return the values of an element that was read and not looked at yet, None where the library has to.
 
     Half of the time of reading a header would be the library's objects for values that are only text.
     """

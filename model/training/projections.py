@@ -26,6 +26,9 @@ MORE_VIEWS: Final = 10
 BENT_SHARE: Final = 0.5
 BESIDE_SHARE: Final = 0.4
 """How often a joint that bends is bent, and how often a film of a limb or spine holds two or three views."""
+NARROW: Final = (0.4, 1.05)
+USUAL: Final = (0.8, 1.25)
+"""How wide a film is taken against its width: smallest and largest share, of spines and of all else."""
 LONG_MM: Final = 300.0
 """Of films longer than this every other slice is used."""
 SEED: Final = 20_210_907
@@ -218,7 +221,7 @@ def projected(body: Voxels, film: Film, rng: np.random.Generator) -> NDArray[np.
     if film.of_spine and rng.random() < 0.5:
         image = drawn_films.curved(image, SCOLIOSIS_MM / spacing_mm, rng)
     if film.width_mm:
-        wide = float(rng.uniform(*((0.4, 1.05) if film.of_spine else (0.8, 1.25))))
+        wide = float(rng.uniform(*(NARROW if film.of_spine else USUAL)))
         image = _narrowed(image, film.width_mm * wide / spacing_mm, film.part)
     return drawn_films.developed(image, rng)
 
