@@ -13,13 +13,13 @@ from tests.bench.measure import Sample, Table
 def test_document_is_written(tmp_path: Path, section: str) -> None:
     """A short run writes a document with the command that made it and one table, every system in it."""
     out = tmp_path / "BENCHMARKS.md"
-    options = ["--images", "3", "--rounds", "2", "--only", section]
+    options = ["--images", "3", "--rounds", "1", "--only", section]
     options += ["--folder", str(tmp_path / "work"), "--out", str(out)]
     subprocess.run([sys.executable, "-m", "tests.bench", *options], check=True, stdout=subprocess.DEVNULL)
     text = out.read_text(encoding="utf-8")
-    assert f"python -m tests.bench --images 3 --rounds 2 --only {section}" in text
+    assert f"python -m tests.bench --images 3 --rounds 1 --only {section}" in text
     assert text.count("\n## ") == 1
-    assert "n = 3 images a run, 2 rounds" in text
+    assert "n = 3 images a run, 1 rounds" in text
     assert text.count("| node") >= 1
     assert "{" not in text
 
