@@ -115,7 +115,7 @@ def _measure(folder: Path, images: int, rounds: int, only: str, beside: Path) ->
         "end to end": lambda: end_to_end(folder, recipe, min(3, rounds)),
         "end to end, JPEG 2000": lambda: end_to_end(folder, recipe, min(2, rounds), uid.JPEG2000Lossless),
         "mixed": lambda: mixed(folder / "mixed", 100 if images >= 100 else 10, min(2, rounds)),
-        "linear": lambda: growth(folder),
+        "linear": lambda: growth(folder, beside),
         "decode": lambda: decoding(folder / "decode", min(3, rounds)),
         "prepare": lambda: preparing(files, min(3, rounds)),
         **{
@@ -132,7 +132,7 @@ def _measure(folder: Path, images: int, rounds: int, only: str, beside: Path) ->
             made[name] = section()
             print(made[name].markdown(), flush=True)
             yield list(made.values())
-    _stages(folder, files, recipe, made)
+    _stages(folder, files, recipe, made, beside)
     received = {int(name.split()[1]): made[name] for name in made if name.startswith("receive")}
     tables = {number: each for number, each in received.items() if isinstance(each, Table)}
     if tables:
@@ -140,12 +140,13 @@ def _measure(folder: Path, images: int, rounds: int, only: str, beside: Path) ->
     yield list(made.values())
 
 
-def _stages(folder: Path, files: list[Path], recipe: Recipe, made: dict[str, Section]) -> None:
+def _stages(folder: Path, files: list[Path], recipe: Recipe, made: dict[str, Section], beside: Path) -> None:
     """Take apart what the series end to end took, where both were measured."""
     plain, jpeg = made.get("end to end"), made.get("end to end, JPEG 2000")
     if isinstance(plain, Through) and isinstance(jpeg, Through):
         some = packed(folder / "stages", replace(recipe, n=min(20, recipe.n)), uid.JPEG2000Lossless)
-        made["stages"] = stages({"uncompressed": (files[:60], plain), "JPEG 2000": (some, jpeg)}, recipe.n)
+        series = {"uncompressed": (files[:60], plain), "JPEG 2000": (some, jpeg)}
+        made["stages"] = stages(series, recipe.n, beside)
         print(made["stages"].markdown(), flush=True)
 
 

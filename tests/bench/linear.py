@@ -58,7 +58,7 @@ class Growth:
         return "\n".join([*lines, "", f"![cost against images]({PLOT})", ""])
 
 
-def growth(folder: Path, sizes: Sequence[int] = SIZES) -> Growth:
+def growth(folder: Path, beside: Path, sizes: Sequence[int] = SIZES) -> Growth:
     """Send series of these sizes through one node, one after the other, and draw the plot."""
     with ExitStack() as stack:
         archive = Archive(folder / "linear-archive", free_port()).start("+xa", "+B", "-pdu", "131072")
@@ -69,7 +69,7 @@ def growth(folder: Path, sizes: Sequence[int] = SIZES) -> Growth:
         node = stack.enter_context(running(described))
         _through(node, archive, folder, 20, "first")  # starts the worker
         found = Growth([_through(node, archive, folder, size, f"n{size}") for size in sizes])
-    linear_plot(found.costs, PLOT)
+    linear_plot(found.costs, beside / PLOT)
     return found
 
 

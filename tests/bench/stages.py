@@ -30,15 +30,15 @@ DICOM: Final = (OWN, "read header", "read tags", REST)
 
 @dataclass(frozen=True)
 class Stages:
-    """CPU seconds of each stage, by kind of series."""
+    """CPU seconds of each stage, by kind of series; the plot is drawn `beside` the document."""
 
     images: int
     found: Mapping[str, Mapping[str, float]]
-    drawn: Path = PLOT
+    beside: Path = Path()
 
     def markdown(self) -> str:
         """Write the table, and draw it."""
-        plot(self.found, self.drawn)
+        plot(self.found, self.beside / PLOT)
         names = list(self.found)
         rows = list(dict.fromkeys(stage for each in self.found.values() for stage in each))
         lines = ["## Where the time goes", "", f"CPU seconds of a series of {self.images} images:", ""]
@@ -55,10 +55,12 @@ class Stages:
             f"DICOM overhead: {', '.join(DICOM)}. Pictures, drawn where there is a page, are not in it.",
             "",
         ]
-        return "\n".join([*lines, f"![CPU seconds of a series by stage]({self.drawn})", ""])
+        return "\n".join([*lines, f"![CPU seconds of a series by stage]({PLOT})", ""])
 
 
-def stages(series: Mapping[str, tuple[Sequence[Path], Through]], images: int) -> Stages:
+def stages(
+    series: Mapping[str, tuple[Sequence[Path], Through]], images: int, beside: Path = Path()
+) -> Stages:
     """Measure the stages of the worker on some files of each kind; the rest of its time is what is left."""
     classifier, reader = Classifier.load({"CT": SHIPPED["CT"]}, Engine(AUTO)), SeriesReader.load(WHOLE)
     whole_s = _least(lambda: costs(reader, images))
@@ -69,7 +71,7 @@ def stages(series: Mapping[str, tuple[Sequence[Path], Through]], images: int) ->
         found[name] = {
             OWN: median(through.course.receiver_cpu_s), **each, REST: max(0.0, whole - sum(each.values()))
         }  # fmt: skip
-    return Stages(images, found)
+    return Stages(images, found, beside)
 
 
 def _worker(files: Sequence[Path], classifier: Classifier, images: int) -> dict[str, float]:

@@ -9,7 +9,7 @@ from model.read import read_header, read_pixels
 from model.training.stages import SeriesOutput
 from tests.bench.gpu import operations
 from tests.bench.mixed import KINDS, recipes
-from tests.bench.stages import OWN, REST, Stages
+from tests.bench.stages import OWN, PLOT, REST, Stages
 from tests.bench.thinning import thinned
 from tests.bench.through import Course, noisy, packed
 from tests.builders import Recipe
@@ -36,10 +36,10 @@ def test_mixed_series_are_of_every_kind() -> None:
 
 def test_stages_add_up(tmp_path: Path) -> None:
     """The table has every stage, their sum, and what of it is DICOM overhead."""
-    found = Stages(300, {"a": {OWN: 0.5, "decode": 2.0, REST: 0.25}}, tmp_path / "stages.svg").markdown()
+    found = Stages(300, {"a": {OWN: 0.5, "decode": 2.0, REST: 0.25}}, tmp_path).markdown()
     assert "| **all** | **2.75** |" in found
     assert "| **DICOM overhead** | **0.75** |" in found
-    assert (tmp_path / "stages.svg").is_file()
+    assert (tmp_path / PLOT).is_file()
     course = Course([1.0, 3.0, 2.0], [5.0], [0.4])
     assert "2.00 s a series" in course.told()
     course.forget()
