@@ -154,11 +154,11 @@ def test_killed_while_delivering(line: Line) -> None:
 
 
 def test_killed_again_and_again(line: Line) -> None:
-    """Three kills at moments that come as they come lose nothing."""
+    """Five kills at moments that come as they come lose nothing."""
     line.start_archive()
     line.node.start()
     line.send()
-    for number in range(3):
+    for number in range(5):
         wait_until(lambda: len(line.archive.files()) >= number, f"{number} copies arrived")  # noqa: B023
         line.kill_and_restart()
     line.finish()

@@ -34,7 +34,7 @@ class Stages:
 
     images: int
     found: Mapping[str, Mapping[str, float]]
-    beside: Path = Path()
+    beside: Path
 
     def markdown(self) -> str:
         """Write the table, and draw it."""
@@ -58,9 +58,7 @@ class Stages:
         return "\n".join([*lines, f"![CPU seconds of a series by stage]({PLOT})", ""])
 
 
-def stages(
-    series: Mapping[str, tuple[Sequence[Path], Through]], images: int, beside: Path = Path()
-) -> Stages:
+def stages(series: Mapping[str, tuple[Sequence[Path], Through]], images: int, beside: Path) -> Stages:
     """Measure the stages of the worker on some files of each kind; the rest of its time is what is left."""
     classifier, reader = Classifier.load({"CT": SHIPPED["CT"]}, Engine(AUTO)), SeriesReader.load(WHOLE)
     whole_s = _least(lambda: costs(reader, images))
