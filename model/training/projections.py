@@ -28,7 +28,9 @@ BESIDE_SHARE: Final = 0.4
 """How often a joint that bends is bent, and how often a film of a limb or spine holds two or three views."""
 NARROW: Final = (0.4, 1.05)
 USUAL: Final = (0.8, 1.25)
-"""How wide a film is taken against its width: smallest and largest share, of spines and of all else."""
+LUMBAR: Final = (0.5, 1.5)
+"""How wide a film is taken against its width: smallest and largest share; of lumbar spines anything from a
+strip to most of the belly."""
 LONG_MM: Final = 300.0
 """Of films longer than this every other slice is used."""
 SEED: Final = 20_210_907
@@ -39,14 +41,19 @@ for _tissue, _value in {0: 0.0, 2: FAT, 4: CORTICAL, 5: SPONGY, 6: 0.95, 7: 1.1,
                         26: 4.0}.items():  # fmt: skip
     ATTENUATION[_tissue] = _value
 
-GUT: Final = 19
+GUT: Final = (18, 19)
 GAS_SHARE: Final = 0.8
-"""What the gut holds (classes.csv), and how often some of it is gas."""
+"""Walls and contents of the gut (classes.csv), and how often some of it is gas, which distends it."""
+BONE: Final = (4, 5)
+CALCIFIED: Final = (0.4, 1.3)
+"""How much more bone attenuates than soft tissue, as a share of what a healthy adult's does."""
 SPINES: Final = frozenset({"cspine", "tspine", "tlspine", "lspine", "spine"})
-SCOLIOSIS_MM: Final = 40.0
+SCOLIOSIS: Final = 0.1
+"""How far a spine bends to the sides at most, as a share of its length."""
 EVERYTHING: Final = (TRUNK, RIGHT_ARM, LEFT_ARM, RIGHT_LEG, LEFT_LEG)
 FRONT: Final = ((0.0, 8.0), (180.0, 8.0))
 SIDE: Final = ((90.0, 8.0), (-90.0, 8.0))
+OBLIQUE: Final = ((45.0, 8.0), (-45.0, 8.0))
 ROUND: Final = ((0.0, 30.0), (90.0, 30.0), (180.0, 30.0), (-90.0, 30.0))
 SOLE: Final = ((0.0, 15.0), (35.0, 10.0), (-35.0, 10.0), (90.0, 10.0), (-90.0, 10.0))
 """Views of a foot, about its own axis: from above, oblique, from the side."""
@@ -57,8 +64,8 @@ class Film:
     """How a part is taken: heights in mm, the parts of the body in the way, the views, the width in mm.
 
     `views` are mean and spread of the angle about the body's axis, in degrees; of a `foot` about its own
-    axis, from heel to toes. A width of 0 takes all. `bends` is how far the joint at `joint_mm` bends;
-    `beside_mm` is where what is shown lies across the body, None for all.
+    axis, from heel to toes. A width of 0 takes all, others are varied by `widths`. `bends` is how far the
+    joint at `joint_mm` bends; `beside_mm` is where what is shown lies across the body, None for all.
     """
 
     part: str
@@ -67,6 +74,7 @@ class Film:
     shown: tuple[int, ...]
     views: tuple[tuple[float, float], ...]
     width_mm: float = 0.0
+    widths: tuple[float, float] = USUAL
     foot: bool = False
     joint_mm: float = 0.0
     bends: float = 0.0
@@ -74,7 +82,7 @@ class Film:
 
     @property
     def of_spine(self) -> bool:
-        """Whether it shows a spine, which is taken narrowly, and bends to the sides."""
+        """Whether it shows a spine, which bends to the sides and is taken in more ways."""
         return self.part in SPINES
 
     @property
@@ -134,13 +142,16 @@ def films(marks: Mapping[str, Any]) -> tuple[Film, ...]:
     trunk = (TRUNK,)
     found = [
         Film("skull", z["chin_mandible_bottom"] - 30, top + 15, trunk, FRONT + SIDE),
-        Film("cspine", z["C7_T1"] - 40, z["odontoid_tip"] + 40, trunk, FRONT + SIDE, 190),
-        Film("tspine", z["T12_bottom"] - 30, t1 + 50, trunk, FRONT + SIDE, 260),
-        Film("tlspine", sacrum - 10, t1 + 50, trunk, FRONT + SIDE, 260),
-        Film("tlspine", z["iliac_crest_top"], t1 + 50, trunk, FRONT, 300),
-        Film("lspine", sacrum - 30, z["T12_bottom"] + 50, trunk, FRONT + SIDE, 230),
-        Film("spine", sacrum - 60, z["odontoid_tip"] + 60, trunk, FRONT + FRONT + SIDE, 300),
-        Film("spine", sacrum - 120, z["odontoid_tip"] + 60, EVERYTHING, FRONT, 420),
+        Film("cspine", z["C7_T1"] - 40, z["odontoid_tip"] + 40, trunk, FRONT + SIDE, 190, NARROW),
+        Film("tspine", z["T12_bottom"] - 30, t1 + 50, trunk, FRONT + SIDE, 260, NARROW),
+        Film("tlspine", sacrum - 10, t1 + 50, trunk, FRONT + SIDE, 260, NARROW),
+        Film("tlspine", z["iliac_crest_top"], t1 + 50, trunk, FRONT, 300, NARROW),
+        Film("tlspine", z["iliac_crest_top"] + 35, t1 + 50, trunk, FRONT, 300, NARROW),
+        Film("lspine", sacrum - 30, z["T12_bottom"] + 50, trunk, FRONT + SIDE, 230, LUMBAR),
+        Film("lspine", sacrum - 40, z["T12_bottom"] + 70, trunk, SIDE + OBLIQUE),
+        Film("spine", sacrum - 60, z["odontoid_tip"] + 60, trunk, FRONT + FRONT + SIDE, 300, NARROW),
+        Film("spine", sacrum - 120, z["odontoid_tip"] + 60, EVERYTHING, FRONT, 420, NARROW),
+        Film("spine", sacrum - 120, z["odontoid_tip"] + 80, EVERYTHING, FRONT + OBLIQUE),
         Film("chest", z["lung_base"] - 50, z["lung_apex"] + 60, EVERYTHING, FRONT),
         Film("chest", z["lung_base"] - 50, z["lung_apex"] + 60, trunk, SIDE),
         Film("abdomen", z["pubis_ischium_bottom"] - 10, z["lung_base"] + 50, trunk, FRONT, 420),
@@ -219,10 +230,10 @@ def projected(body: Voxels, film: Film, rng: np.random.Generator) -> NDArray[np.
         row = int(len(image) - (film.joint_mm / spacing_mm - bottom))
         image = drawn_films.bent(image, row, float(rng.uniform(-film.bends, film.bends)))
     if film.of_spine and rng.random() < 0.5:
-        image = drawn_films.curved(image, SCOLIOSIS_MM / spacing_mm, rng)
+        image = drawn_films.curved(image, SCOLIOSIS * len(image), rng)
     if film.width_mm:
-        wide = float(rng.uniform(*(NARROW if film.of_spine else USUAL)))
-        image = _narrowed(image, film.width_mm * wide / spacing_mm, film.part)
+        wide = film.width_mm * float(rng.uniform(*film.widths))
+        image = _narrowed(image, wide / spacing_mm, film.part)
     return drawn_films.developed(image, rng)
 
 
@@ -243,22 +254,26 @@ def _block(body: Voxels, film: Film, rng: np.random.Generator) -> NDArray[np.flo
         columns = np.arange(shown.shape[2])
         shown &= (columns >= near) & (columns < max(far, near + 8))
     table = ATTENUATION.copy()
-    table[[4, 5]] *= rng.uniform(0.8, 1.3)  # bone of other density
+    bone = table[list(BONE)]
+    table[list(BONE)] = SOFT + rng.uniform(*CALCIFIED) * (bone - SOFT)
     table[2] *= rng.uniform(0.9, 1.05)
     block = table[body.tissue] * shown
-    if rng.random() < GAS_SHARE:
+    if not film.of_limb and rng.random() < GAS_SHARE:
         block[_gas(body, rng)] = 0.0
     rows, columns = (np.flatnonzero(shown.any(axis=axes)) for axes in ((0, 2), (0, 1)))
     return np.asarray(block[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], np.float32)
 
 
 def _gas(body: Voxels, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Return where the gut holds gas: in pockets of 20 to 80 mm, more or less of it."""
+    """Return where the gut holds gas: in bubbles of 20 to 80 mm, more or less of it."""
+    gut = np.isin(np.arange(256), GUT)[body.tissue]
     cell = rng.uniform(20.0, 80.0) / body.spacing_mm
-    nodes = rng.random([int(length / cell) + 2 for length in body.tissue.shape]) < rng.uniform(0.1, 0.8)
-    z, y, x = ((np.arange(length) / cell + rng.uniform()).astype(np.intp) for length in body.tissue.shape)
-    pockets = nodes[np.ix_(z, y, x)]
-    return np.asarray((body.tissue == GUT) & pockets)
+    field = rng.random([int(length / cell) + 3 for length in gut.shape]).astype(np.float32)
+    for length in gut.shape:  # linear between the nodes, an axis at a time
+        places = np.arange(length, dtype=np.float32) / cell + rng.uniform()
+        nearness = np.maximum(0.0, 1.0 - np.abs(places[:, None] - np.arange(field.shape[0])))
+        field = np.tensordot(field, nearness.astype(np.float32), axes=(0, 1))
+    return np.asarray(gut & (field > rng.uniform(0.3, 0.7)))
 
 
 def _along(block: NDArray[np.float32], degrees: float) -> NDArray[np.float32]:

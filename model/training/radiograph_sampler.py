@@ -28,6 +28,8 @@ EXCHANGED: Final = 0.2
 """Share of the images that take the look of another, from any source."""
 DEFORMED: Final = 0.5
 """Share of the images that are deformed smoothly, by 2 % of their length (1 std)."""
+SQUEEZED: Final = 0.2
+"""Share of the images that an export squeezed into another shape."""
 LIMBS: Final = frozenset({
     "thigh", "knee", "calf", "ankle", "foot", "arm", "elbow", "forearm", "wrist", "hand",
 })  # fmt: skip
@@ -153,11 +155,12 @@ def reframed(image: Grey, part: str | None, rng: np.random.Generator) -> Grey:
         0.04 * np.array([rows, columns]), np.abs(np.array([rows - height, columns - width]))
     )
     centre = np.array([rows, columns]) / 2 + rng.uniform(-1.0, 1.0, 2) * play
-    wider = float(np.exp(rng.uniform(-0.12, 0.12)))
+    squeezed = float(np.exp(rng.uniform(-0.5, 0.5))) if rng.random() < SQUEEZED else 1.0
+    wider = squeezed * float(np.exp(rng.uniform(-0.12, 0.12)))
     angle = _turn(limb, rng)
     longest = max(height, width)
     scale = min(1.5, 224.0 / longest)
-    shape = max(16, round(height * scale)), max(16, round(width * scale))
+    shape = max(16, round(height * scale)), max(16, round(width * scale / squeezed))
     mirror = -1.0 if rng.random() < 0.5 else 1.0
     cos, sin = np.cos(angle), np.sin(angle)
     shear = rng.uniform(-0.06, 0.06)
