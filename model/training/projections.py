@@ -207,6 +207,7 @@ def _arm(limbs: Mapping[str, Any], side: str, arm: int) -> Iterable[Film]:
     yield Film("forearm", wrist - 40, elbow + 40, shown, ROUND)
     yield Film("forearm", wrist - 60, elbow + 90, shown, ROUND, joint_mm=elbow, bends=110.0)
     yield Film("wrist", wrist - 80, wrist + 100, shown, ROUND, joint_mm=wrist, bends=45.0)
+    yield Film("wrist", wrist - 120, wrist + 90, shown, ROUND, joint_mm=wrist, bends=45.0)
     yield Film("wrist", tip - 10, wrist + 110, shown, ROUND, joint_mm=wrist, bends=45.0)
     yield Film("hand", tip - 10, wrist + 40, shown, ROUND, joint_mm=wrist, bends=30.0)
     yield Film("hand", tip - 10, wrist + 40, shown, ROUND, joint_mm=(tip + wrist) / 2, bends=110.0)

@@ -22,6 +22,8 @@ SHARES: Final = {
 """How often each group is drawn."""
 DRAWN: Final = 0.5
 """What a source of projections counts beside one of films."""
+LEAST: Final = 25
+"""As how many films a part counts that has fewer."""
 SECOND: Final = 0.4
 """What a second part that is right counts in the target."""
 EXCHANGED: Final = 0.2
@@ -73,7 +75,7 @@ def _leaves(
 ) -> Iterable[tuple[float, tuple[Sample, ...]]]:
     real = {part: sum(len(found) for found in sources.values() if not found[0].drawn)
             for part, sources in parts.items()}  # fmt: skip
-    roots = {part: np.sqrt(max(4, count)) for part, count in real.items()}
+    roots = {part: np.sqrt(max(LEAST, count)) for part, count in real.items()}
     for part, sources in parts.items():
         own = {
             name: np.sqrt(len(samples)) * (DRAWN if samples[0].drawn else 1.0)
