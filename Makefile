@@ -34,7 +34,7 @@ demo: $(BIN)/bodytag ## start a node, send it real DICOM, show what it found and
 
 # A test process that dies is not replaced: the scheduler would wait for ever for what it had still to run.
 test: $(VENV)/dev peers lint ## run everything
-	$(BIN)/python -m pytest -m "not alone" --numprocesses 3 --dist loadfile --max-worker-restart 0
+	$(BIN)/python -m pytest -m "not alone" --numprocesses 3 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 	$(BIN)/python -m pytest -m alone
 
 lint: $(VENV)/dev ## ruff, mypy --strict, import-linter

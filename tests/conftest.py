@@ -1,5 +1,6 @@
 """Fixtures for all tests: real databases of both kinds; and how a test process ended before its time."""
 
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -15,3 +16,12 @@ def pytest_testnodedown(node: Any, error: object) -> None:
     if error:
         status = node.gateway._io.popen.wait(10)
         print(f"{node.gateway.id} ended with status {status}, negative: by that signal", flush=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files that start nodes first: they take minutes, and one that begins last keeps all waiting."""
+    items.sort(key=lambda item: not (isinstance(item, pytest.Function) and _starts_nodes(item.module)))
+
+
+def _starts_nodes(module: ModuleType) -> bool:
+    return any(getattr(each, "__module__", None) == "tests.harness" for each in vars(module).values())
