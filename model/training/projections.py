@@ -6,7 +6,7 @@ spines, forearms. All bodies are adults.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +22,8 @@ from model.training.radiograph_sampler import Sample
 
 VIEWS: Final = 8
 MORE_VIEWS: Final = 10
-"""Projections of each film of each body; limbs and spines are taken in more ways."""
+PAIRS: Final = 16
+"""Projections of each film of each body; limbs and spines are taken in more ways. Pairs of both spines."""
 BENT_SHARE: Final = 0.5
 BESIDE_SHARE: Final = 0.4
 """How often a joint that bends is bent, and how often a film of a limb or spine holds two or three views."""
@@ -115,8 +116,23 @@ def samples(data: Path, bodies: Iterable[str]) -> tuple[Sample, ...]:
         for film in films(marks[name]):
             for _ in range(MORE_VIEWS if film.of_limb or film.of_spine else VIEWS):
                 pixels = _film(body, film, rng)
-                found.append(Sample(pixels, _group(film.part), film.part, "", f"anatomy:{name}", drawn=True))
+                found.append(_sample(pixels, film.part, name))
+        for _ in range(PAIRS):
+            found.append(_sample(_pair(body, films(marks[name]), rng), "tlspine", name))
     return tuple(found)
+
+
+def _sample(pixels: NDArray[np.uint8], part: str, name: str) -> Sample:
+    return Sample(pixels, _group(part), part, "", f"anatomy:{name}", drawn=True)
+
+
+def _pair(body: Voxels, taken: Sequence[Film], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Return a thoracic and a lumbar spine side by side, as one image of both is often kept."""
+    both = []
+    for part in ("tspine", "lspine"):
+        of_part = [film for film in taken if film.part == part]
+        both.append(projected(body, of_part[int(rng.integers(len(of_part)))], rng))
+    return drawn_films.beside(both, rng)
 
 
 def _film(body: Voxels, film: Film, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -143,6 +159,7 @@ def films(marks: Mapping[str, Any]) -> tuple[Film, ...]:
     found = [
         Film("skull", z["chin_mandible_bottom"] - 30, top + 15, trunk, FRONT + SIDE),
         Film("cspine", z["C7_T1"] - 40, z["odontoid_tip"] + 40, trunk, FRONT + SIDE, 190, NARROW),
+        Film("cspine", z["C7_T1"] - 60, z["odontoid_tip"] + 60, trunk, SIDE + OBLIQUE),
         Film("tspine", z["T12_bottom"] - 30, t1 + 50, trunk, FRONT + SIDE, 260, NARROW),
         Film("tlspine", sacrum - 10, t1 + 50, trunk, FRONT + SIDE, 260, NARROW),
         Film("tlspine", z["iliac_crest_top"], t1 + 50, trunk, FRONT, 300, NARROW),

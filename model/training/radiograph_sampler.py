@@ -31,7 +31,8 @@ EXCHANGED: Final = 0.2
 DEFORMED: Final = 0.5
 """Share of the images that are deformed smoothly, by 2 % of their length (1 std)."""
 SQUEEZED: Final = 0.2
-"""Share of the images that an export squeezed into another shape."""
+"""Share of the images that an export squeezed into another shape; chests, whose shape tells children from
+adults, keep theirs."""
 LIMBS: Final = frozenset({
     "thigh", "knee", "calf", "ankle", "foot", "arm", "elbow", "forearm", "wrist", "hand",
 })  # fmt: skip
@@ -157,7 +158,8 @@ def reframed(image: Grey, part: str | None, rng: np.random.Generator) -> Grey:
         0.04 * np.array([rows, columns]), np.abs(np.array([rows - height, columns - width]))
     )
     centre = np.array([rows, columns]) / 2 + rng.uniform(-1.0, 1.0, 2) * play
-    squeezed = float(np.exp(rng.uniform(-0.5, 0.5))) if rng.random() < SQUEEZED else 1.0
+    squeezing = part != "chest" and rng.random() < SQUEEZED
+    squeezed = float(np.exp(rng.uniform(-0.5, 0.5))) if squeezing else 1.0
     wider = squeezed * float(np.exp(rng.uniform(-0.12, 0.12)))
     angle = _turn(limb, rng)
     longest = max(height, width)
