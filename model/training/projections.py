@@ -113,12 +113,12 @@ def samples(data: Path, bodies: Iterable[str]) -> tuple[Sample, ...]:
     for name in bodies:
         with np.load(data / "anatomy" / FILES[name], allow_pickle=False) as arrays:
             body = Voxels(arrays["tissue"], arrays["part"], float(arrays["spacing_zyx_mm"][0]))
-        for film in films(marks[name]):
+        taken = films(marks[name])
+        for film in taken:
             for _ in range(MORE_VIEWS if film.of_limb or film.of_spine else VIEWS):
                 pixels = _film(body, film, rng)
                 found.append(_sample(pixels, film.part, name))
-        for _ in range(PAIRS):
-            found.append(_sample(_pair(body, films(marks[name]), rng), "tlspine", name))
+        found += [_sample(_pair(body, taken, rng), "tlspine", name) for _ in range(PAIRS)]
     return tuple(found)
 
 
