@@ -12,7 +12,8 @@ from model.networks import LITE
 from model.preprocess import RADIOGRAPH
 from model.radiographs import GROUPS, PART_KEYS
 from model.training import drawn_films, film_evaluation, film_tables, radiographs
-from model.training.projections import Film, Voxels, projected
+from model.training.film_protocols import Film
+from model.training.projections import Voxels, projected
 from model.training.radiograph_sampler import Sample, Sampler, make_pool, target
 from model.training.run import Run, RunError, load
 from model.training.supply import Order, batch_at, gather
