@@ -14,7 +14,7 @@ from model.radiographs import GROUPS, PART_KEYS
 from model.training import drawn_films, film_evaluation, film_tables, radiographs
 from model.training.film_protocols import Film
 from model.training.projections import Voxels, projected
-from model.training.radiograph_sampler import Sample, Sampler, make_pool, target
+from model.training.radiograph_sampler import Sample, Sampler, make_pool, reframed, target
 from model.training.run import Run, RunError, load
 from model.training.supply import Order, batch_at, gather
 
@@ -123,6 +123,33 @@ def test_projections_show_bone_bright() -> None:
         seen = projected(Voxels(tissue, part, 2.0), film, np.random.default_rng(1))
         middle = seen.shape[1] // 2
         assert seen[:, middle].mean() > seen[:, middle - 7].mean()
+
+
+def test_gas_in_the_gut_is_dark() -> None:
+    """Of two halves of a body the one with gut is never brighter, and darker where gas lies in it."""
+    tissue = np.zeros((40, 30, 40), np.uint8)
+    tissue[:, 5:25, 5:35] = 3
+    tissue[:, 8:22, 6:18] = 19
+    part = (tissue > 0).astype(np.uint8)
+    film = Film("abdomen", 0.0, 80.0, (1,), ((0.0, 0.0),))
+    darker = []
+    for seed in range(12):
+        seen = projected(Voxels(tissue, part, 2.0), film, np.random.default_rng(seed)).astype(np.float64)
+        half = seen.shape[1] // 2
+        darker.append(seen[:, half + 4 : -8].mean() - seen[:, 8 : half - 4].mean())
+    assert min(darker) > -3.0
+    assert max(darker) > 20.0
+
+
+def test_chests_keep_their_shape() -> None:
+    """Exports squeeze other films: the shape of a chest tells a child from an adult."""
+
+    def longest(part: str) -> float:
+        rng = np.random.default_rng(4)
+        shapes = [reframed(np.full((100, 100), 0.5, np.float32), part, rng).shape for _ in range(200)]
+        return max(max(shape) / min(shape) for shape in shapes)
+
+    assert longest("chest") < 1.6 < longest("pelvis")
 
 
 def test_a_foot_is_seen_from_above_and_from_the_side() -> None:
