@@ -9,7 +9,7 @@ from model.training.bodies import LEFT_ARM, LEFT_LEG, RIGHT_ARM, RIGHT_LEG, TRUN
 SPINES: Final = frozenset({"cspine", "tspine", "tlspine", "lspine", "spine"})
 NARROW: Final = (0.4, 1.05)
 USUAL: Final = (0.8, 1.25)
-LUMBAR: Final = (0.5, 1.5)
+LUMBAR: Final = (0.5, 1.3)
 """How wide a film is taken against its width: smallest and largest share; of lumbar spines anything from a
 strip to most of the belly."""
 EVERYTHING: Final = (TRUNK, RIGHT_ARM, LEFT_ARM, RIGHT_LEG, LEFT_LEG)

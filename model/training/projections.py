@@ -6,7 +6,7 @@ spines, forearms. All bodies are adults.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,8 +23,9 @@ from model.training.radiograph_sampler import Sample
 
 VIEWS: Final = 8
 MORE_VIEWS: Final = 10
-PAIRS: Final = 16
-"""Projections of each film of each body; limbs and spines are taken in more ways. Pairs of both spines."""
+ABDOMENS: Final = 24
+"""Projections of each film of each body; limbs and spines are taken in more ways, and of abdomens there are
+hardly any real films but those of one source."""
 BENT_SHARE: Final = 0.5
 BESIDE_SHARE: Final = 0.4
 """How often a joint that bends is bent, and how often a film of a limb or spine holds two or three views."""
@@ -69,26 +70,17 @@ def samples(data: Path, bodies: Iterable[str]) -> tuple[Sample, ...]:
     for name in bodies:
         with np.load(data / "anatomy" / FILES[name], allow_pickle=False) as arrays:
             body = Voxels(arrays["tissue"], arrays["part"], float(arrays["spacing_zyx_mm"][0]))
-        taken = films(marks[name])
-        for film in taken:
-            for _ in range(MORE_VIEWS if film.of_limb or film.of_spine else VIEWS):
+        for film in films(marks[name]):
+            for _ in range(_views(film)):
                 pixels = _film(body, film, rng)
-                found.append(_sample(pixels, film.part, name))
-        found += [_sample(_pair(body, taken, rng), "tlspine", name) for _ in range(PAIRS)]
+                found.append(Sample(pixels, _group(film.part), film.part, "", f"anatomy:{name}", drawn=True))
     return tuple(found)
 
 
-def _sample(pixels: NDArray[np.uint8], part: str, name: str) -> Sample:
-    return Sample(pixels, _group(part), part, "", f"anatomy:{name}", drawn=True)
-
-
-def _pair(body: Voxels, taken: Sequence[Film], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Return a thoracic and a lumbar spine side by side, as one image of both is often kept."""
-    both = []
-    for part in ("tspine", "lspine"):
-        of_part = [film for film in taken if film.part == part]
-        both.append(projected(body, of_part[int(rng.integers(len(of_part)))], rng))
-    return drawn_films.beside(both, rng)
+def _views(film: Film) -> int:
+    if film.part == "abdomen":
+        return ABDOMENS
+    return MORE_VIEWS if film.of_limb or film.of_spine else VIEWS
 
 
 def _film(body: Voxels, film: Film, rng: np.random.Generator) -> NDArray[np.uint8]:
