@@ -147,7 +147,7 @@ def test_chests_keep_their_shape() -> None:
     def longest(part: str) -> float:
         rng = np.random.default_rng(4)
         shapes = [reframed(np.full((100, 100), 0.5, np.float32), part, rng).shape for _ in range(200)]
-        return max(max(shape) / min(shape) for shape in shapes)
+        return float(max(max(shape) / min(shape) for shape in shapes))
 
     assert longest("chest") < 1.6 < longest("pelvis")
 
