@@ -28,6 +28,7 @@ class Film:
     `views` are mean and spread of the angle about the body's axis, in degrees; of a `foot` about its own
     axis, from heel to toes. A width of 0 takes all, others are varied by `widths`. `bends` is how far the
     joint at `joint_mm` bends; `beside_mm` is where what is shown lies across the body, None for all.
+    `often` multiplies how many are drawn: nearly all real abdomens are of one source.
     """
 
     part: str
@@ -41,6 +42,7 @@ class Film:
     joint_mm: float = 0.0
     bends: float = 0.0
     beside_mm: tuple[float, float] | None = None
+    often: int = 1
 
     @property
     def of_spine(self) -> bool:
@@ -74,9 +76,8 @@ def films(marks: Mapping[str, Any]) -> tuple[Film, ...]:
         Film("spine", sacrum - 120, z["odontoid_tip"] + 80, EVERYTHING, FRONT + OBLIQUE),
         Film("chest", z["lung_base"] - 50, z["lung_apex"] + 60, EVERYTHING, FRONT),
         Film("chest", z["lung_base"] - 50, z["lung_apex"] + 60, trunk, SIDE),
-        Film("abdomen", z["pubis_ischium_bottom"] - 10, z["lung_base"] + 50, trunk, FRONT, 420),
-        Film("abdomen", z["pubis_ischium_bottom"] - 10, z["lung_base"] + 50, trunk, FRONT, 420),
-        Film("abdomen", z["pubis_ischium_bottom"] - 10, z["lung_base"] + 170, trunk, FRONT, 460),
+        Film("abdomen", z["pubis_ischium_bottom"] - 10, z["lung_base"] + 50, trunk, FRONT, 420, often=6),
+        Film("abdomen", z["pubis_ischium_bottom"] - 10, z["lung_base"] + 170, trunk, FRONT, 460, often=3),
         Film("shoulder", z["lung_apex"] - 80, z["lung_apex"] + 50, EVERYTHING, FRONT),
         Film("shoulder", z["lung_apex"] - 50, z["lung_apex"] + 70, EVERYTHING, FRONT),
         Film("pelvis", z["pubis_ischium_bottom"] - 70, z["iliac_crest_top"] + 30,

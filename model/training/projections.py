@@ -23,9 +23,7 @@ from model.training.radiograph_sampler import Sample
 
 VIEWS: Final = 8
 MORE_VIEWS: Final = 10
-ABDOMENS: Final = 24
-"""Projections of each film of each body; limbs and spines are taken in more ways, and of abdomens there are
-hardly any real films but those of one source."""
+"""Projections of each film of each body, times `often`; limbs and spines are taken in more ways."""
 BENT_SHARE: Final = 0.5
 BESIDE_SHARE: Final = 0.4
 """How often a joint that bends is bent, and how often a film of a limb or spine holds two or three views."""
@@ -78,9 +76,7 @@ def samples(data: Path, bodies: Iterable[str]) -> tuple[Sample, ...]:
 
 
 def _views(film: Film) -> int:
-    if film.part == "abdomen":
-        return ABDOMENS
-    return MORE_VIEWS if film.of_limb or film.of_spine else VIEWS
+    return film.often * (MORE_VIEWS if film.of_limb or film.of_spine else VIEWS)
 
 
 def _film(body: Voxels, film: Film, rng: np.random.Generator) -> NDArray[np.uint8]:
