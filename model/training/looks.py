@@ -4,12 +4,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from model.training.diffusion import echo_planar
 from model.training.implants import implanted
+from model.training.sequences import PLANAR
 
 JOINTS = frozenset({"knee", "pelvis", "shoulder", "thigh", "calf", "foot", "arm", "elbow", "forearm", "hand"})
 """Regions that are scanned for their implants, so that metal is common there."""
 
 
+PLANAR_SHARE = 0.1
+"""Share of MR images of other sequences that look as if they were of an echo-planar one."""
 TONES_SHARE = 0.15
 """Share of MR images whose tones are put in another order: no sequence may tell the region."""
 
@@ -51,8 +55,13 @@ def grey_look(values: NDArray[np.float32], rng: np.random.Generator) -> NDArray[
     return _grainy(scaled, rng.uniform(0.0, 0.05), rng)
 
 
-def mr_look(values: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Vary an MR image: coil fall-off, gamma, Rician noise, saturation, 8 bits."""
+def mr_look(
+    values: NDArray[np.float32], rng: np.random.Generator, family: str | None = None
+) -> NDArray[np.float32]:
+    """Vary an MR image: coil fall-off, gamma, echo-planar sequence, Rician noise, saturation, 8 bits.
+
+    `family` is the sequence of a drawn image; real ones are made to look like diffusion now and then.
+    """
     high = float(np.quantile(values, rng.uniform(0.985, 1.0)))
     scaled = np.clip(values / max(high, 1e-6), 0, 1.5)
     rows, columns = scaled.shape
@@ -72,8 +81,8 @@ def mr_look(values: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np
         sigma = np.exp(rng.uniform(np.log(0.004), np.log(0.08)))
         noise = rng.normal(0, sigma, (2, rows, columns)).astype(np.float32)
         scaled = np.hypot(scaled + noise[0], noise[1])
-    if rng.random() < 0.08:
-        scaled = _diffusion_map(scaled, rng)
+    if rng.random() < (0.9 if family in PLANAR else PLANAR_SHARE):
+        scaled = echo_planar(scaled, rng, family == "adc" or (family != "dwi" and rng.random() < 0.6))
     return _eight_bits(np.clip(scaled, 0, 1), rng) if rng.random() < 0.4 else scaled
 
 
@@ -103,18 +112,6 @@ def _rings(values: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.
         outside = np.abs(np.arange(length) - length // 2) > kept * length / 2
         spectrum[(outside, slice(None)) if axis == 0 else (slice(None), outside)] = 0
     return np.asarray(np.abs(np.fft.ifft2(np.fft.ifftshift(spectrum))), np.float32)
-
-
-def _diffusion_map(values: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """Make it coarse, with raggedly nothing where there was little signal, as in maps of the ADC."""
-    rows, columns = values.shape
-    factor = rng.uniform(1.2, 2.5)
-    small = cv2.resize(
-        values, (max(16, int(columns / factor)), max(16, int(rows / factor))), interpolation=cv2.INTER_AREA
-    )
-    ragged = small + rng.normal(0, 0.05, small.shape).astype(np.float32)
-    cut = np.where(ragged < np.quantile(small, rng.uniform(0.3, 0.65)), np.float32(0), small)
-    return np.asarray(cv2.resize(cut, (columns, rows), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def soften(

@@ -13,6 +13,7 @@ from model.preprocess import WHOLE, network_input
 from model.training import augment, looks, upright
 from model.training.bodies import FILES, Body, Site, load_bodies
 from model.training.data import Sample, load, read_manifest, samples, usable
+from model.training.sequences import contrast
 from model.training.spectra import Exchange
 from model.training.split import Split
 from model.training.synthesis import Drawing, draw, draw_upright, mr_from_ct
@@ -338,7 +339,9 @@ class Sampler:
 
     def _lent(self, picture: Picture) -> Picture:
         """Make a CT image look like an MR."""
-        return replace(picture, values=looks.mr_look(mr_from_ct(picture.values, self._rng), self._rng))
+        drawn = contrast(self._rng)
+        values = mr_from_ct(picture.values, drawn, self._rng)
+        return replace(picture, values=looks.mr_look(values, self._rng, drawn.family))
 
     def _synthetic(self, label: str) -> Picture:
         sites = self._pool.sites[label]
@@ -355,7 +358,7 @@ class Sampler:
         picture = _picture(view, (drawing.spacing_mm, drawing.spacing_mm))
         if self._pool.modality == "CT":
             return replace(picture, values=looks.ct_look(picture.values, drawing.label, self._rng))
-        return replace(picture, values=looks.mr_look(picture.values, self._rng))
+        return replace(picture, values=looks.mr_look(picture.values, self._rng, drawing.family))
 
 
 def _picture(view: augment.View, spacing_mm: tuple[float, float] | None) -> Picture:

@@ -2,8 +2,9 @@
 
 Fat and fatty marrow go together, compact bone, tendon and air are dark, fluid is dark on T1 and bright on
 T2; what varies is drawn anew for each image. Families: T1, T2, proton density, each with or without fat
-suppression, gradient echo, balanced steady state, diffusion, angiography, and the four images of Dixon;
-now and then none of them (Billot et al. 2023: random contrast makes a network learn shapes).
+suppression, gradient echo, balanced steady state, diffusion and maps of its coefficient (ADC), angiography,
+and the four images of Dixon; now and then none of them (Billot et al. 2023: random contrast makes a network
+learn shapes).
 """
 
 from dataclasses import dataclass
@@ -53,6 +54,11 @@ FAMILIES: Final[dict[str, dict[str, float]]] = {
         "tendon": 0.04, "cartilage": 0.22, "disc": 0.2, "fluid": 0.3, "liver": 0.28, "spleen": 0.75,
         "kidney": 0.62, "gut": 0.35, "gland": 0.62, "brain": 0.75, "vessel": 0.08,
     },
+    "adc": {
+        "fat": 0.12, "marrow": 0.18, "skin": 0.2, "muscle": 0.5, "misc": 0.5, "bone": 0.03,
+        "tendon": 0.2, "cartilage": 0.45, "disc": 0.5, "fluid": 1.0, "liver": 0.42, "spleen": 0.3,
+        "kidney": 0.65, "gut": 0.55, "gland": 0.5, "brain": 0.32, "vessel": 0.5,
+    },
     "mra": {
         "fat": 0.16, "marrow": 0.14, "skin": 0.15, "muscle": 0.24, "misc": 0.22, "bone": 0.02,
         "tendon": 0.05, "cartilage": 0.22, "disc": 0.22, "fluid": 0.14, "liver": 0.28, "spleen": 0.3,
@@ -66,6 +72,8 @@ FAMILIES: Final[dict[str, dict[str, float]]] = {
 }  # fmt: skip
 """Typical brightness 0..1 of each group by family; `fat` is the fat image of Dixon."""
 
+PLANAR: Final = ("dwi", "adc")
+"""Families that are made with echo-planar sequences (model/training/diffusion.py)."""
 OFTEN: Final = {
     "t1": 0.27,
     "t2": 0.24,
@@ -73,6 +81,7 @@ OFTEN: Final = {
     "gre": 0.12,
     "ssfp": 0.05,
     "dwi": 0.07,
+    "adc": 0.06,
     "mra": 0.05,
     "fat": 0.03,
 }
@@ -83,6 +92,7 @@ SUPPRESSED: Final = {
     "gre": 0.3,
     "ssfp": 0.2,
     "dwi": 0.0,
+    "adc": 0.0,
     "mra": 0.3,
     "fat": 0.0,
 }
@@ -130,6 +140,9 @@ def contrast(rng: np.random.Generator) -> Contrast:
             name: groups[name] + reach * share * (1 - groups[name]) for name, share in ENHANCING.items()
         }
     suppressed = rng.random() < SUPPRESSED.get(family, 0.0)
+    if family == "mra":
+        rest = float(rng.random()) ** 2  # of what stands still some angiograms show next to nothing
+        groups |= {name: rest * groups[name] for name in groups if name != "vessel"}
     left = 1.0
     if suppressed:
         left = float(rng.uniform(0.05, 0.4))
@@ -139,7 +152,8 @@ def contrast(rng: np.random.Generator) -> Contrast:
         common = groups[name] * rng.uniform(0.75, 1.3)
         table[list(tissues)] = common * rng.uniform(0.92, 1.08, len(tissues))
     table[19] *= rng.uniform(0.2, 1.6)  # what the gut holds may be anything
-    table[17] *= rng.choice([0.3, 1.0, 1.0 + 2.0 * rng.random()])  # flow takes signal away or brings it
+    if family != "mra":
+        table[17] *= rng.choice([0.3, 1.0, 1.0 + 2.0 * rng.random()])  # flow takes signal away or brings it
     table += rng.normal(0, 0.02, TISSUES) * (table > 0.1)
     table[0] = 0.0
     opposed = family in ("t1", "gre") and not suppressed and rng.random() < OPPOSED_SHARE

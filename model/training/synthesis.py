@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from model.training import physique, texture, upright
 from model.training.augment import Field
 from model.training.bodies import LEFT_ARM, RIGHT_ARM, TISSUES, Body, Site
-from model.training.sequences import contrast
+from model.training.sequences import Contrast, contrast
 
 SPONGY: Final = 5
 # tissue class -> Hounsfield units; classes.csv of the anatomies numbers the tissues.
@@ -50,13 +50,14 @@ JOINTS: Final = frozenset({"shoulder", "elbow", "hand", "knee", "foot", "pelvis"
 class Drawing:
     """A synthetic image: float32 (rows, columns), and the field of view as (top, left, bottom, right).
 
-    `spacing_mm` is the side of its pixels; the field of view is in pixels.
+    `spacing_mm` is the side of its pixels; the field of view is in pixels. `family` is the MR sequence.
     """
 
     values: NDArray[np.float32]
     field: Field
     spacing_mm: float
     label: str
+    family: str | None = None
 
 
 def draw(body: Body, site: Site, modality: str, rng: np.random.Generator) -> Drawing:
@@ -97,10 +98,12 @@ def _painted(
         if region in JOINTS and rng.random() < (0.6 if modality == "MR" else 0.3):
             person = texture.lined(person, spacing_mm / times, rng)
         cut = person[np.newaxis]
-    values = (_ct if modality == "CT" else _mr)(cut, spacing_mm / times, region, rng)
+    drawn = None if modality == "CT" else contrast(rng)
+    fine_mm = spacing_mm / times
+    values = _ct(cut, fine_mm, region, rng) if drawn is None else _mr(cut, fine_mm, region, drawn, rng)
     low, high = times * (field[0] - top), times * (field[2] - top)
     near, far = times * (field[1] - left), times * (field[3] - left)
-    return Drawing(values, (low, near, high, far), spacing_mm / times, region)
+    return Drawing(values, (low, near, high, far), fine_mm, region, drawn.family if drawn else None)
 
 
 def _elsewhere(body: Body, z: int, arm: int, thick: int, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -172,10 +175,9 @@ def _ct(
 
 
 def _mr(
-    cut: NDArray[np.uint8], spacing_mm: float, region: str, rng: np.random.Generator
+    cut: NDArray[np.uint8], spacing_mm: float, region: str, drawn: Contrast, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Return MR brightness 0..1.2 (rows, columns) of tissue classes (slices, rows, columns)."""
-    drawn = contrast(rng)
     values = drawn.table[cut].mean(axis=0, dtype=np.float32)
     if drawn.opposed:
         values = _out_of_phase(values, cut[0], rng)
@@ -187,6 +189,8 @@ def _mr(
         values = texture.patchy(values, cut[0], spacing_mm, float(fat), rng)
     if drawn.suppressed_times > 1.0 and rng.random() < 0.5:
         values = texture.unevenly_suppressed(values, cut[0], drawn.suppressed_times, rng)
+    if drawn.family == "mra":
+        values = texture.vessels(values, cut[0], spacing_mm, float(drawn.table[physique.VESSEL]), rng)
     values = np.clip(values, 0.0, 1.2)
     return _texture(values, cut[0] > 0, float(rng.uniform(0.005, 0.035)), rng)
 
@@ -262,9 +266,9 @@ def hounsfield_table(rng: np.random.Generator) -> NDArray[np.float32]:
     return table
 
 
-def mr_from_ct(values: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+def mr_from_ct(values: NDArray[np.float32], drawn: Contrast, rng: np.random.Generator) -> NDArray[np.float32]:
     """Return an MR-like image 0..1.2 (rows, columns) of a CT image in Hounsfield units."""
-    table = contrast(rng).table
+    table = drawn.table
     fat, soft, marrow = float(table[2]), float(table[3]), float(table[5])
     fluid, organ, bright = float(table[11]), float(table[13]), float(table[17])
     units = [-1000, -500, -150, -100, -60, 0, 50, 85, 140, 250, 500, 800]

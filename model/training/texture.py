@@ -82,3 +82,24 @@ def fading(values: Values, cut: Cut, spacing_mm: float, soft: float, rng: np.ran
     share = np.clip(0.5 + shown * rng.uniform(0.5, 3.0), 0.0, 1.0).astype(np.float32)
     faded = np.float32(soft) + (values - np.float32(soft)) * share
     return np.where(np.isin(cut, BONES), faded, values)
+
+
+def vessels(
+    values: Values, cut: Cut, spacing_mm: float, brightness: float, rng: np.random.Generator
+) -> Values:
+    """Return the cut with vessels cut across or lengthwise, most of them in pairs, right and left.
+
+    The anatomies have the great ones alone, and none in the head.
+    """
+    places = np.argwhere((cut > 0) & ~np.isin(cut, BONES))
+    if not len(places):
+        return values
+    painted, middle = values.copy(), places[:, 1].mean()
+    for y, x in places[rng.integers(0, len(places), int(rng.integers(2, 9)))]:
+        radius = max(1.0, rng.uniform(0.8, 3.5) / spacing_mm)
+        axes, turn = (round(radius * rng.uniform(1.0, 6.0)), round(radius)), float(rng.uniform(0.0, 180.0))
+        cv2.ellipse(painted, (int(x), int(y)), axes, turn, 0, 360, brightness, cv2.FILLED)
+        if rng.random() < 0.7:
+            other = int(2 * middle - x), int(y)
+            cv2.ellipse(painted, other, axes, 180.0 - turn, 0, 360, brightness, cv2.FILLED)
+    return painted

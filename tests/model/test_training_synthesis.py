@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from model.regions import CT_CLASSES
-from model.training import augment, looks, physique
+from model.training import augment, diffusion, looks, physique, texture
 from model.training.bodies import TISSUES, Body, Landmarks, Site, all_sites, centre_line, load_bodies
 from model.training.implants import implanted
 from model.training.sequences import ANY, FAMILIES, GROUPS, OFTEN, SUPPRESSED, contrast
@@ -119,13 +119,57 @@ def test_limbs_are_cut_obliquely() -> None:
         assert left < 20 < right
 
 
+def ramp() -> NDArray[np.float32]:
+    """Return an image that brightens from left to right."""
+    return np.tile(np.linspace(0.1, 1.0, 80, dtype=np.float32), (80, 1))
+
+
 def test_diffusion_maps_have_holes() -> None:
-    """Where there was little signal an apparent diffusion map holds exactly nothing."""
-    smooth = np.tile(np.linspace(0.1, 1.0, 80, dtype=np.float32), (80, 1))
-    cut = looks._diffusion_map(smooth, np.random.default_rng(0))
-    assert cut.shape == smooth.shape
-    assert 0.2 < (cut == 0).mean() < 0.75
-    assert cut[:, 70:].mean() > 0.5
+    """Where there was little signal a map of the ADC holds nothing or anything, elsewhere the image."""
+    nothing = 0
+    for seed in range(10):
+        cut = diffusion.holed(ramp(), np.random.default_rng(seed))
+        assert cut.shape == (80, 80)
+        assert cut[:, 70:].mean() > 0.8
+        assert cut[:, :8].std() > 0.1 or (cut[:, :8] == 0).mean() > 0.9
+        nothing += 0.1 < (cut == 0).mean() < 0.75
+    assert nothing >= 5
+
+
+def test_distortion_moves_and_piles_up_but_keeps_the_signal() -> None:
+    """Signal is moved, not made: its sum stays about the same, its shape does not."""
+    image = np.zeros((96, 96), np.float32)
+    image[30:66, 30:66] = 1.0
+    for seed in range(10):
+        moved = diffusion.distorted(image, np.random.default_rng(seed))
+        assert moved.shape == image.shape
+        assert moved.min() >= 0
+        assert moved.sum() == pytest.approx(image.sum(), rel=0.15)
+        assert not np.array_equal(moved, image)
+
+
+def test_strong_weighting_drowns_in_noise() -> None:
+    """Air is no longer dark: the noise of a magnitude is above zero everywhere."""
+    image = np.zeros((96, 96), np.float32)
+    image[30:66, 30:66] = 1.0
+    for seed in range(5):
+        noisy = diffusion.drowned(image, np.random.default_rng(seed))
+        assert noisy.min() >= 0
+        assert noisy[:20].mean() > 0.02
+        assert noisy[40:56, 40:56].mean() > noisy[:20].mean()
+
+
+def test_vessels_are_painted_within_the_body_of_angiograms() -> None:
+    """What an angiogram gains is as bright as its vessels, and begins in the body."""
+    cut = np.zeros((80, 80), np.uint8)
+    cut[20:60, 20:60] = physique.MUSCLE
+    values = np.where(cut > 0, np.float32(0.1), np.float32(0))
+    painted = texture.vessels(values, cut, 1.0, 0.9, np.random.default_rng(2))
+    changed = painted != values
+    assert set(painted[changed].tolist()) == {np.float32(0.9)}
+    assert changed[20:60, 20:60].sum() > 0.5 * changed.sum() > 0
+    empty = np.zeros((8, 8), np.uint8)
+    assert not texture.vessels(empty.astype(np.float32), empty, 1.0, 0.9, np.random.default_rng(2)).any()
 
 
 def test_field_of_view_follows_the_spine() -> None:
@@ -226,7 +270,8 @@ def test_mr_from_ct_has_dark_air_and_dark_cortex() -> None:
     ct[5:25, 5:25] = 60
     ct[12:18, 12:18] = 1200
     for seed in range(10):
-        mr = mr_from_ct(ct, np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        mr = mr_from_ct(ct, contrast(rng), rng)
         assert mr[0, 0] < 0.05
         assert mr[15, 15] < 0.1
 
@@ -266,6 +311,8 @@ def test_looks_stay_finite(label: str) -> None:
             looks.ct_look(checks(), label, rng),
             looks.grey_look(checks(), rng),
             looks.mr_look(checks() + 1000, rng),
+            looks.mr_look(checks() + 1000, rng, "dwi"),
+            looks.mr_look(checks() + 1000, rng, "adc"),
         ):
             assert out.shape == (90, 120)
             assert np.isfinite(out).all()
