@@ -4,8 +4,8 @@ A checkpoint carries its own definition: `Definition.as_json` stands in the card
 and `build` makes the same network from it. Keras (with TensorFlow) is imported only inside `build`.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 from model import efficientnet
@@ -29,7 +29,8 @@ class Definition:
     `parts` are the classes of a second head; its logits follow those of the first.
     `widths` and `blocks` (residual blocks a stage) concern the small residual network alone.
     `preprocessing` (model/preprocess.py) is what it was trained with; cards that do not name one mean
-    the whole image.
+    the whole image. `members` networks of one kind, trained apart, say the mean of their logits, which is
+    the geometric mean of their probabilities (model/training/ensemble.py).
     """
 
     network: str
@@ -41,6 +42,7 @@ class Definition:
     dropout: float = 0.2
     preprocessing: str = WHOLE
     parts: tuple[str, ...] = ()
+    members: int = 1
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -59,7 +61,7 @@ class Definition:
                 f"no network is called {self.network!r}; there are {', '.join(sorted(NETWORKS))}"
             )
         channels = (2,) if self.preprocessing == SIZED else (1, 3)
-        if self.channels not in channels or self.size < 32 or len(self.classes) < 2:
+        if self.channels not in channels or self.size < 32 or len(self.classes) < 2 or self.members < 1:
             raise ValueError(f"{self} does not define a network")
         if self.preprocessing not in PREPROCESSINGS:
             raise ValueError(
@@ -83,6 +85,7 @@ class Definition:
             dropout=float(plain["dropout"]),
             preprocessing=str(plain.get("preprocessing", WHOLE)),
             parts=tuple(str(key) for key in plain.get("parts", ())),
+            members=int(plain.get("members", 1)),
         )
 
 
@@ -99,7 +102,22 @@ def default(network: str, classes: tuple[str, ...]) -> Definition:
 
 def build(definition: Definition) -> Any:
     """Return the untrained keras.Model of a definition: float32 (n, size, size, channels) -> (n, outputs)."""
-    return NETWORKS[definition.network](definition)
+    alone = replace(definition, members=1)
+    members = [NETWORKS[alone.network](alone) for _ in range(definition.members)]
+    return members[0] if len(members) == 1 else _together(members)
+
+
+def _together(members: Sequence[Any]) -> Any:
+    """Put networks of one definition side by side; the weights of one follow those of the other."""
+    import keras
+    from keras import layers
+
+    image = keras.Input(members[0].inputs[0].shape[1:])  # (n, size, size, channels)
+    said = []
+    for number, member in enumerate(members):
+        member.name = f"{member.name}_{number}"
+        said.append(member(image))  # (n, outputs)
+    return keras.Model(image, layers.Average()(said), name="ensemble")
 
 
 def _small_residual(definition: Definition) -> Any:

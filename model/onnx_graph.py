@@ -244,6 +244,10 @@ def _sum(graph: _Graph, _layer: Any, inputs: list[str], _tensor: Any) -> str:
     return graph.add("Add", inputs)
 
 
+def _middle(graph: _Graph, _layer: Any, inputs: list[str], _tensor: Any) -> str:
+    return graph.add("Mean", inputs)
+
+
 def _joined(graph: _Graph, layer: Any, inputs: list[str], tensor: Any) -> str:
     if _axis(layer.axis, tensor) != 1:
         raise NotExportableError(f"the layer {layer.name} joins other axes than channels")
@@ -296,6 +300,7 @@ Writer = Callable[[_Graph, Any, list[str], Any], str]
 LAYERS: Final[dict[str, Writer]] = {
     "Activation": _unchanged,
     "Add": _sum,
+    "Average": _middle,
     "BatchNormalization": _normalisation,
     "Concatenate": _joined,
     "Conv1D": _convolution,

@@ -59,12 +59,22 @@ def card_path(path: Path) -> Path:
 
 
 def save(path: Path, model: Any, definition: Definition, card: Mapping[str, object]) -> str:
-    """Write a keras model's weights and their card, and return the digest.
+    """Write a keras model's weights and their card, and return the digest."""
+    return write(path, [np.asarray(each) for each in model.get_weights()], definition, card)
+
+
+def write(
+    path: Path,
+    weights: Sequence[NDArray[np.float32]],
+    definition: Definition,
+    card: Mapping[str, object],
+) -> str:
+    """Write weights in the order of the network's variables and their card, and return the digest.
 
     Kernels become half precision; vectors (biases, normalisation) stay single, as running variances
     can leave the range of half precision and weigh nothing.
     """
-    arrays = {f"{index:04d}": _halved(np.asarray(w)) for index, w in enumerate(model.get_weights())}
+    arrays = {f"{index:04d}": _halved(each) for index, each in enumerate(weights)}
     with path.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     digest = file_digest(path)

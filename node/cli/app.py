@@ -55,6 +55,7 @@ app.command()(cli_destinations.pause)
 app.command()(cli_destinations.resume)
 app.command()(cli_notify.notify)
 app.command()(cli_training.train)
+app.command()(cli_training.ensemble)
 app.command()(cli_evaluate.evaluate)
 app.add_typer(cli_users.user, name="user")
 

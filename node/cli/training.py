@@ -40,3 +40,16 @@ def train(config: RunOption, data: DataOption = None, out: OutOption = None, fre
         print(f"{done.weights} is trained already; --fresh starts anew")
     else:
         print(f"wrote {done.weights}")
+
+
+Files = Annotated[list[Path], typer.Argument(help="the weights files (.npz) of two networks or more")]
+EnsembleOption = Annotated[Path, typer.Option(help="the weights file to write, with its card beside it")]
+
+
+def ensemble(weights: Files, out: EnsembleOption) -> None:
+    """Put networks of one kind, trained apart, into one weights file that says what they say on average."""
+    from model.training.ensemble import join
+
+    with sentences():
+        digest = join(weights, out)
+    print(f"wrote {out}, SHA-256 {digest}; `bodytag evaluate --weights {out}` says how good it is")

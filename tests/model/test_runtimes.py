@@ -82,11 +82,11 @@ def test_shipped_networks_say_the_same_in_every_runtime(name: str, images: dict[
         assert found.weights_digest == expected.weights_digest
 
 
-@pytest.mark.parametrize("network", [SMALL, LITE, PAPER, MOBILE])
-def test_every_network_is_exported(network: str) -> None:
+@pytest.mark.parametrize(("network", "members"), [(SMALL, 1), (LITE, 1), (LITE, 2), (PAPER, 1), (MOBILE, 1)])
+def test_every_network_is_exported(network: str, members: int) -> None:
     """Networks of each name give the same logits in every runtime, for any number of images up to a batch."""
     channels = 3 if network in (PAPER, MOBILE) else 1
-    definition = Definition(network, CLASSES, size=64, channels=channels)
+    definition = Definition(network, CLASSES, size=64, channels=channels, members=members)
     known = weights(definition, build(definition))
     inputs = np.random.default_rng(2).normal(0, 1, (5, 64, 64, channels)).astype(np.float32)
     expected = np.asarray(restore(Path("ct.npz"), known)(inputs, training=False))

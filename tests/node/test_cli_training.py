@@ -133,3 +133,17 @@ def test_a_node_loads_no_training() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert shown.stdout == "[]\n"
+
+
+def test_two_networks_become_one_file(folder: Path, whole: Weights) -> None:
+    """`bodytag ensemble` writes one file of two; what does not fit is a sentence and status 2."""
+    path = folder / "whole" / "ct.npz"
+    command = [sys.executable, "-m", "node", "ensemble"]
+    out = folder / "pair" / "ct.npz"
+    done = subprocess.run([*command, path, path, "--out", out], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"wrote {out}, SHA-256 {load(out).digest}")
+    assert load(out).definition.members == 2
+    assert len(load(out).arrays) == 2 * len(whole.arrays)
+    alone = subprocess.run([*command, path, "--out", out], capture_output=True, text=True, check=False)
+    assert (alone.returncode, alone.stderr) == (2, "error: an ensemble needs two weights files or more\n")
