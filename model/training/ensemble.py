@@ -21,8 +21,8 @@ def join(paths: Sequence[Path], out: Path) -> str:
     """Write the ensemble of several weights files as one, and return its digest.
 
     The card keeps what is known of each member's training. It has no figures and no temperatures yet:
-    evaluating fits them. An ensemble among the files counts as its members. Raises WeightsError where the files are of different networks or modalities, or
-    where one was trained on what another left out.
+    evaluating fits them. An ensemble among the files counts as its members. Raises WeightsError where the
+    files are of different networks or modalities, or where one was trained on what another left out.
     """
     members = [load(path) for path in paths]
     if len(members) < 2:
