@@ -194,7 +194,8 @@ def all_sites(
 ) -> tuple[Site, ...]:
     """Return every site of a body; `limbs` gives the (z, 2) centre line of each part that is a limb."""
     everything = (TRUNK, RIGHT_ARM, LEFT_ARM, RIGHT_LEG, LEFT_LEG)
-    found = [*trunk_sites(marks), pelvic_site(marks), *spine_sites(marks, spine)]
+    prostate = pelvic_site(marks)  # twice: of pelves it is what MR is asked for most
+    found = [*trunk_sites(marks), prostate, prostate, *spine_sites(marks, spine)]
     for side, arm, leg in (("right", RIGHT_ARM, RIGHT_LEG), ("left", LEFT_ARM, LEFT_LEG)):
         legs, arms = leg_sites(marks, side), arm_sites(marks, side)
         found += [*legs, *arms]

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from model.training.diffusion import echo_planar
 from model.training.implants import implanted
-from model.training.sequences import PLANAR
+from model.training.sequences import PLANAR, SELDOM
 
 JOINTS = frozenset({"knee", "pelvis", "shoulder", "thigh", "calf", "foot", "arm", "elbow", "forearm", "hand"})
 """Regions that are scanned for their implants, so that metal is common there."""
@@ -56,7 +56,7 @@ def grey_look(values: NDArray[np.float32], rng: np.random.Generator) -> NDArray[
 
 
 def mr_look(
-    values: NDArray[np.float32], rng: np.random.Generator, family: str | None = None
+    values: NDArray[np.float32], label: str, rng: np.random.Generator, family: str | None = None
 ) -> NDArray[np.float32]:
     """Vary an MR image: coil fall-off, gamma, echo-planar sequence, Rician noise, saturation, 8 bits.
 
@@ -81,7 +81,8 @@ def mr_look(
         sigma = np.exp(rng.uniform(np.log(0.004), np.log(0.08)))
         noise = rng.normal(0, sigma, (2, rows, columns)).astype(np.float32)
         scaled = np.hypot(scaled + noise[0], noise[1])
-    if rng.random() < (0.9 if family in PLANAR else PLANAR_SHARE):
+    others = PLANAR_SHARE * SELDOM.get(label, {}).get("dwi", 1.0)
+    if rng.random() < (0.9 if family in PLANAR else others):
         scaled = echo_planar(scaled, rng, family == "adc" or (family != "dwi" and rng.random() < 0.6))
     return _eight_bits(np.clip(scaled, 0, 1), rng) if rng.random() < 0.4 else scaled
 

@@ -293,7 +293,7 @@ class Sampler:
             if plane is not None:
                 values = np.asarray(plane.values, np.float32)
                 view = augment.reframe(values, plane.field, -1000.0, augment.freedom(label), rng)
-                return self._lent(_picture(view, (plane.spacing_mm, plane.spacing_mm)))
+                return self._lent(_picture(view, (plane.spacing_mm, plane.spacing_mm)), label)
         return None
 
     def _told(self, picture: Picture) -> tuple[float, float] | None:
@@ -329,19 +329,19 @@ class Sampler:
     def _real(self, sample: Sample) -> Picture:
         picture = self._view(sample)
         if self._pool.modality == "MR":
-            return replace(picture, values=looks.mr_look(picture.values, self._rng))
+            return replace(picture, values=looks.mr_look(picture.values, sample.label, self._rng))
         if sample.stack.row.hounsfield:
             return replace(picture, values=looks.ct_look(picture.values, sample.label, self._rng))
         return replace(picture, values=looks.grey_look(picture.values, self._rng))
 
     def _borrowed(self, sample: Sample) -> Picture:
-        return self._lent(self._view(sample))
+        return self._lent(self._view(sample), sample.label)
 
-    def _lent(self, picture: Picture) -> Picture:
-        """Make a CT image look like an MR."""
-        drawn = contrast(self._rng)
+    def _lent(self, picture: Picture, label: str) -> Picture:
+        """Make a CT image of a region look like an MR."""
+        drawn = contrast(self._rng, label)
         values = mr_from_ct(picture.values, drawn, self._rng)
-        return replace(picture, values=looks.mr_look(values, self._rng, drawn.family))
+        return replace(picture, values=looks.mr_look(values, label, self._rng, drawn.family))
 
     def _synthetic(self, label: str) -> Picture:
         sites = self._pool.sites[label]
@@ -358,7 +358,9 @@ class Sampler:
         picture = _picture(view, (drawing.spacing_mm, drawing.spacing_mm))
         if self._pool.modality == "CT":
             return replace(picture, values=looks.ct_look(picture.values, drawing.label, self._rng))
-        return replace(picture, values=looks.mr_look(picture.values, self._rng, drawing.family))
+        return replace(
+            picture, values=looks.mr_look(picture.values, drawing.label, self._rng, drawing.family)
+        )
 
 
 def _picture(view: augment.View, spacing_mm: tuple[float, float] | None) -> Picture:

@@ -74,6 +74,15 @@ FAMILIES: Final[dict[str, dict[str, float]]] = {
 
 PLANAR: Final = ("dwi", "adc")
 """Families that are made with echo-planar sequences (model/training/diffusion.py)."""
+SELDOM: Final = {
+    region: dict.fromkeys(("dwi", "adc", "mra"), share)
+    for regions, share in (
+        (("cspine", "tspine", "lspine"), 0.0),
+        (("shoulder", "arm", "elbow", "forearm", "hand", "thigh", "knee", "calf", "foot"), 0.4),
+    )
+    for region in regions
+}
+"""How often a region is scanned with a family against others: axial spines with T1, T2, gradient echo."""
 OFTEN: Final = {
     "t1": 0.27,
     "t2": 0.24,
@@ -127,9 +136,11 @@ class Contrast:
     suppressed_times: float = 1.0
 
 
-def contrast(rng: np.random.Generator) -> Contrast:
-    """Draw a sequence."""
-    family = str(rng.choice(list(OFTEN), p=np.array(list(OFTEN.values())) / sum(OFTEN.values())))
+def contrast(rng: np.random.Generator, region: str | None = None) -> Contrast:
+    """Draw a sequence, one that the region is scanned with where it is given."""
+    seldom = SELDOM.get(region or "", {})
+    often = np.array([share * seldom.get(name, 1.0) for name, share in OFTEN.items()])
+    family = str(rng.choice(list(OFTEN), p=often / often.sum()))
     groups = dict(FAMILIES[family])
     if rng.random() < ANY_SHARE:
         family = ANY

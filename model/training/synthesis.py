@@ -98,7 +98,7 @@ def _painted(
         if region in JOINTS and rng.random() < (0.6 if modality == "MR" else 0.3):
             person = texture.lined(person, spacing_mm / times, rng)
         cut = person[np.newaxis]
-    drawn = None if modality == "CT" else contrast(rng)
+    drawn = None if modality == "CT" else contrast(rng, region)
     fine_mm = spacing_mm / times
     values = _ct(cut, fine_mm, region, rng) if drawn is None else _mr(cut, fine_mm, region, drawn, rng)
     low, high = times * (field[0] - top), times * (field[2] - top)

@@ -212,6 +212,13 @@ def test_mr_brightness_keeps_the_order_of_its_sequence() -> None:
     assert seen == {*FAMILIES, ANY}
 
 
+def test_spines_are_not_drawn_as_diffusion() -> None:
+    """Axial spines are scanned with other sequences; a pelvis is drawn with every family."""
+    for region, without in (("lspine", {"dwi", "adc", "mra"}), ("pelvis", set[str]())):
+        seen = {contrast(np.random.default_rng(seed), region).family for seed in range(300)}
+        assert seen == {*FAMILIES, ANY} - without
+
+
 def test_finer_voxels_keep_the_shape_and_add_no_class() -> None:
     """Three times finer: a disc stays a disc, and no class comes up that was not there."""
     y, x = np.mgrid[:60, :60]
@@ -310,9 +317,9 @@ def test_looks_stay_finite(label: str) -> None:
         for out in (
             looks.ct_look(checks(), label, rng),
             looks.grey_look(checks(), rng),
-            looks.mr_look(checks() + 1000, rng),
-            looks.mr_look(checks() + 1000, rng, "dwi"),
-            looks.mr_look(checks() + 1000, rng, "adc"),
+            looks.mr_look(checks() + 1000, label, rng),
+            looks.mr_look(checks() + 1000, label, rng, "dwi"),
+            looks.mr_look(checks() + 1000, label, rng, "adc"),
         ):
             assert out.shape == (90, 120)
             assert np.isfinite(out).all()
