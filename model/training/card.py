@@ -8,7 +8,7 @@ import numpy as np
 
 from model.regions import UNKNOWN
 from model.training.bootstrap import Figure
-from model.training.cases import EvaluationError
+from model.training.cases import SOURCE, EvaluationError
 from model.training.compare import Difference
 from model.training.evaluate import Scored, StageReport
 from model.training.metrics import Figures
@@ -51,6 +51,28 @@ def tables(report: Report) -> str:
     if report.incoming:
         shown.append(_incoming(report.weights.modality, report.incoming))
     return "\n\n".join(shown)
+
+
+def left_out(report: Report) -> str:
+    """Return the Markdown of sources left out of training: slices right, by source and MR sequence."""
+    rows = [row for one in report.parts if one.name.startswith(SOURCE) for row in _strata(one)]
+    last = report.parts[0].stages[-1].title
+    return table(("source", "sequence", "slices", "subjects", "network alone %", f"{last} %"), rows)
+
+
+def _strata(one: Scored) -> list[list[object]]:
+    first, last = (
+        next((each.strata for each in stage.confounders if each.factor == "sequence"), ())
+        for stage in (one.stages[0], one.stages[-1])
+    )
+    source = one.name.removeprefix(SOURCE)
+    rows: list[list[object]] = [
+        [source, alone.value, alone.slices, alone.subjects, percent(alone.right), percent(after.right)]
+        for alone, after in zip(first, last, strict=True)
+    ]
+    whole, ruled = (stage.figures for stage in (one.stages[0], one.stages[-1]))
+    shares = (percent(figures.weighted["sensitivity"]) for figures in (whole, ruled))
+    return [*rows, [source, "all", whole.slices, whole.subjects, *shares]]
 
 
 def _part(report: Report, one: Scored) -> str:

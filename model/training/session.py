@@ -9,7 +9,7 @@ from model.regions import CLASSES
 from model.training import pictures, provenance, split
 from model.training.bodies import FILES
 from model.training.card import comparison as comparison_table
-from model.training.card import insert, plain, tables
+from model.training.card import insert, left_out, plain, tables
 from model.training.cases import ANATOMY, EVALUATION, LENGTHWISE, SOURCE, VALIDATION, Part, own, part
 from model.training.cases import pictures as drawn
 from model.training.evaluate import FitEnergy, Judged, calibrate, compared, judge, score
@@ -148,8 +148,9 @@ def shown(found: Evaluated, made: Report, data: Path) -> Pictures:
 def update_card(found: Evaluated, made: Report, data: Path, card: Path) -> None:
     """Write figures, data and comparison between their markers in the model card, and into the weights' card.
 
-    Anatomies alone have a place of their own and leave the weights' card as it is.
-    Raises EvaluationError where the markers are missing.
+    Anatomies alone have a place of their own, as have sources that were left out of training to be judged on;
+    both leave the other figures, and the weights' card, as they are. Raises EvaluationError where the markers
+    are missing.
     """
     modality = found.network.modality
     name = f"{modality} lengthwise" if found.network.weights.lengthwise else modality
@@ -157,6 +158,9 @@ def update_card(found: Evaluated, made: Report, data: Path, card: Path) -> None:
         insert(card, f"{name} anatomy left out", tables(made))
         return
     choice = choice_of(found.network.weights.card.get("training"))
+    if choice.without:
+        insert(card, f"{name} sources left out", left_out(made))
+        return
     origins = provenance.all_origins(data, modality, split.read(), choice)
     insert(card, f"{name} figures", tables(made))
     insert(card, f"{name} data", provenance.table(origins))

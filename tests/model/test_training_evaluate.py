@@ -194,6 +194,25 @@ def test_an_anatomy_left_out_has_a_place_of_its_own(data: Path, runs: Path, tmp_
     assert path.read_bytes() == before
 
 
+def test_sources_left_out_have_a_place_of_their_own(data: Path, runs: Path, tmp_path: Path) -> None:
+    """Weights that never saw a source are scored on it for the card, and touch no other figures."""
+    path = runs / "without-one" / "ct.npz"
+    before = read_card(path)
+    found = session.evaluate(session.Request(path, data), (NETWORK,), quiet)
+    made = session.report(found, "0", 0.5)
+    model_card = tmp_path / "card.md"
+    places = "<!-- CT sources left out: begin --><!-- CT sources left out: end -->"
+    model_card.write_text(f"<!-- CT figures: begin --><!-- CT figures: end -->{places}", encoding="utf-8")
+    session.update_card(found, made, data, model_card)
+    text = model_card.read_text(encoding="utf-8")
+    figures = made.parts[-1].stages[0].figures
+    share = card.percent(figures.weighted["sensitivity"])
+    assert made.parts[-1].name == "source:one"
+    assert text.startswith("<!-- CT figures: begin --><!-- CT figures: end -->")
+    assert f"| one | all | 8 | 1 | {share} | {share} |" in text
+    assert read_card(path) == before
+
+
 def test_experiments_are_compared_on_the_same_slices(data: Path, runs: Path, tmp_path: Path) -> None:
     """One row a run, the reference first; what a run left out is scored for it and the reference."""
     known = experiments.find(runs, "CT")
