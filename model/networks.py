@@ -17,6 +17,8 @@ LITE: Final = "efficientnet_lite0"
 MOBILE: Final = "mobilenet_v1"
 CHANCE: Final = 1
 """Seed of dropout. Given one, Keras keeps the generator's state beside the weights whatever its backend."""
+MOST_MEMBERS: Final = 16
+"""More networks than anybody would wait for; what a card says is not built without a limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,8 @@ class Definition:
                 f"no network is called {self.network!r}; there are {', '.join(sorted(NETWORKS))}"
             )
         channels = (2,) if self.preprocessing == SIZED else (1, 3)
-        if self.channels not in channels or self.size < 32 or len(self.classes) < 2 or self.members < 1:
+        small = self.size < 32 or len(self.classes) < 2
+        if self.channels not in channels or small or not 1 <= self.members <= MOST_MEMBERS:
             raise ValueError(f"{self} does not define a network")
         if self.preprocessing not in PREPROCESSINGS:
             raise ValueError(

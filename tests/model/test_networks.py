@@ -49,6 +49,13 @@ def test_senseless_definitions_are_refused(size: int, channels: int) -> None:
         Definition(SMALL, CLASSES["CT"], size=size, channels=channels)
 
 
+@pytest.mark.parametrize("members", [0, 17])
+def test_ensembles_have_members_but_not_without_number(members: int) -> None:
+    """An ensemble of none, and of more than anybody would wait for, cannot be defined."""
+    with pytest.raises(ValueError, match="does not define"):
+        Definition(SMALL, CLASSES["CT"], members=members)
+
+
 def test_old_cards_mean_the_whole_image() -> None:
     """A card written before preprocessings had names reads as the whole image; an unknown name is refused."""
     plain = default(SMALL, CLASSES["CT"]).as_json()
