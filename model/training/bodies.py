@@ -9,7 +9,7 @@ field of view is centred.
 import csv
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +32,7 @@ class Site:
     `first`..`last` are inclusive z indices. `parts` are the choices of parts in view. `centre` is
     None (the field of view is round all parts), one (y, x) or one for each z, in voxels; `field_mm`
     the smallest and largest side of the field of view, (0, 0) where it follows from the parts.
+    `often` says how many times as often as others MR is asked for it.
     """
 
     region: str
@@ -40,6 +41,7 @@ class Site:
     parts: tuple[tuple[int, ...], ...]
     centre: NDArray[np.float32] | None = None
     field_mm: tuple[float, float] = (0.0, 0.0)
+    often: int = 1
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,8 @@ def pelvic_site(marks: Landmarks) -> Site:
     )
     low, top = marks.height("pubis_ischium"), marks.height("femur_top_right") + 40.0
     middle = (y, (right + left) / 2)
-    return marks.site("pelvis", low, top, ((TRUNK, RIGHT_LEG, LEFT_LEG),), middle, (130.0, 230.0))
+    site = marks.site("pelvis", low, top, ((TRUNK, RIGHT_LEG, LEFT_LEG),), middle, (130.0, 230.0))
+    return replace(site, often=2)
 
 
 def beside(site: Site, limb: NDArray[np.float32], parts: tuple[int, ...]) -> Site:
@@ -194,8 +197,7 @@ def all_sites(
 ) -> tuple[Site, ...]:
     """Return every site of a body; `limbs` gives the (z, 2) centre line of each part that is a limb."""
     everything = (TRUNK, RIGHT_ARM, LEFT_ARM, RIGHT_LEG, LEFT_LEG)
-    prostate = pelvic_site(marks)  # twice: of pelves it is what MR is asked for most
-    found = [*trunk_sites(marks), prostate, prostate, *spine_sites(marks, spine)]
+    found = [*trunk_sites(marks), pelvic_site(marks), *spine_sites(marks, spine)]
     for side, arm, leg in (("right", RIGHT_ARM, RIGHT_LEG), ("left", LEFT_ARM, LEFT_LEG)):
         legs, arms = leg_sites(marks, side), arm_sites(marks, side)
         found += [*legs, *arms]

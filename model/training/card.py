@@ -54,24 +54,28 @@ def tables(report: Report) -> str:
 
 
 def left_out(report: Report) -> str:
-    """Return the Markdown of sources left out of training: slices right, by source and MR sequence."""
+    """Return the Markdown of sources left out of training: slices right, by source and MR sequence.
+
+    Raises EvaluationError where none was scored.
+    """
     rows = [row for one in report.parts if one.name.startswith(SOURCE) for row in _strata(one)]
+    if not rows:
+        raise EvaluationError("no source that was left out of training was scored")
     last = report.parts[0].stages[-1].title
     return table(("source", "sequence", "slices", "subjects", "network alone %", f"{last} %"), rows)
 
 
 def _strata(one: Scored) -> list[list[object]]:
-    first, last = (
-        next((each.strata for each in stage.confounders if each.factor == "sequence"), ())
-        for stage in (one.stages[0], one.stages[-1])
-    )
-    source = one.name.removeprefix(SOURCE)
+    ends, source = (one.stages[0], one.stages[-1]), one.name.removeprefix(SOURCE)
+    strata = [
+        next((each.strata for each in stage.confounders if each.factor == "sequence"), ()) for stage in ends
+    ]
     rows: list[list[object]] = [
         [source, alone.value, alone.slices, alone.subjects, percent(alone.right), percent(after.right)]
-        for alone, after in zip(first, last, strict=True)
+        for alone, after in zip(*strata, strict=True)
     ]
-    whole, ruled = (stage.figures for stage in (one.stages[0], one.stages[-1]))
-    shares = (percent(figures.weighted["sensitivity"]) for figures in (whole, ruled))
+    whole = ends[0].figures
+    shares = (percent(stage.figures.weighted["sensitivity"]) for stage in ends)
     return [*rows, [source, "all", whole.slices, whole.subjects, *shares]]
 
 

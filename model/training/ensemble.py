@@ -6,15 +6,13 @@ logits, so that an ensemble is a network like any other, in one file with one ca
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from model.networks import Definition
+from model.training.sampler import Choice, choice_of
 from model.weights_file import Weights, WeightsError, load, write
-
-WHAT_IT_KNOWS = ("without", "omitted", "bodies", "images", "upright")
-"""Of a run's configuration what tells on whom a network must not be judged."""
 
 
 def join(paths: Sequence[Path], out: Path) -> str:
@@ -31,11 +29,11 @@ def join(paths: Sequence[Path], out: Path) -> str:
     for path, member in zip(paths, members, strict=True):
         if _kind(member) != _kind(first):
             raise WeightsError(f"the weights {path} are not of the same network as {paths[0]}")
-        if _known(member) != _known(first):
+        if _choice(member) != _choice(first):
             raise WeightsError(f"the weights {path} were not trained on the same data as {paths[0]}")
     definition = replace(first.definition, members=sum(one.definition.members for one in members))
     arrays = [array for member in members for array in member.arrays]
-    training = {"config": _known(first), "members": [_told(member) for member in members]}
+    training = {"config": asdict(_choice(first)), "members": [_told(member) for member in members]}
     out.parent.mkdir(parents=True, exist_ok=True)
     card = {"modality": first.modality, "temperature": 1.0, "training": training}
     return write(out, arrays, definition, card)
@@ -45,11 +43,8 @@ def _kind(weights: Weights) -> tuple[Definition, str]:
     return replace(weights.definition, members=1), weights.modality
 
 
-def _known(weights: Weights) -> dict[str, Any]:
-    training = weights.card.get("training")
-    config = training.get("config") if isinstance(training, Mapping) else None
-    given = config if isinstance(config, Mapping) else {}
-    return {key: given[key] for key in WHAT_IT_KNOWS if key in given}
+def _choice(weights: Weights) -> Choice:
+    return choice_of(weights.card.get("training"))
 
 
 def _told(weights: Weights) -> dict[str, Any]:

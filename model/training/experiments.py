@@ -12,8 +12,8 @@ from model.training.compare import Difference, differences
 from model.training.evaluate import judge
 from model.training.metrics import MEASURES, Outcome, measures
 from model.training.predictions import Network
-from model.training.sampler import Choice
-from model.training.session import Begin, choice_of, parts_of
+from model.training.sampler import Choice, choice_of
+from model.training.session import Begin, parts_of
 from model.training.stages import NETWORK, Stage
 from model.weights_file import read_card
 

@@ -21,6 +21,7 @@ from model.training.bootstrap import Places
 from model.training.calibration import fit_temperature
 from model.training.metrics import Figures, Outcome, figures
 from model.training.radiographs import Radiograph, read, validation
+from model.training.sampler import choice_of
 from model.weights_file import Weights, load
 
 Table = NDArray[np.float32]
@@ -192,9 +193,7 @@ def by_source(rows: Iterable[Radiograph]) -> dict[str, tuple[int, int]]:
 
 def without(weights: Weights) -> tuple[str, ...]:
     """Return the sources that the training of these weights left out."""
-    training = weights.card.get("training")
-    config = training.get("config", {}) if isinstance(training, dict) else {}
-    return tuple(str(name) for name in config.get("without", ()))
+    return choice_of(weights.card.get("training")).without
 
 
 def left_out(data: Path, sources: Sequence[str]) -> tuple[Radiograph, ...]:

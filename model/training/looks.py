@@ -81,7 +81,7 @@ def mr_look(
         sigma = np.exp(rng.uniform(np.log(0.004), np.log(0.08)))
         noise = rng.normal(0, sigma, (2, rows, columns)).astype(np.float32)
         scaled = np.hypot(scaled + noise[0], noise[1])
-    others = PLANAR_SHARE * SELDOM.get(label, {}).get("dwi", 1.0)
+    others = PLANAR_SHARE * SELDOM.get(label, 1.0)
     if rng.random() < (0.9 if family in PLANAR else others):
         scaled = echo_planar(scaled, rng, family == "adc" or (family != "dwi" and rng.random() < 0.6))
     return _eight_bits(np.clip(scaled, 0, 1), rng) if rng.random() < 0.4 else scaled

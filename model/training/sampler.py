@@ -1,7 +1,7 @@
 """Draws training images, balanced over regions and subjects, about half real and half synthetic."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -61,6 +61,19 @@ class Choice:
 
 
 EVERYTHING: Final = Choice()
+
+
+def choice_of(training: object) -> Choice:
+    """Return what of the data weights were trained on, as far as their card's record says so."""
+    record = training if isinstance(training, Mapping) else {}
+    config, everything = record.get("config", record), EVERYTHING
+    return Choice(
+        str(config.get("images", everything.images)),
+        tuple(config.get("without", everything.without)),
+        tuple(config.get("bodies", everything.bodies)),
+        tuple(config.get("omitted", everything.omitted)),
+        float(config.get("upright", everything.upright)),
+    )
 
 
 Second = tuple[str, float] | None
@@ -129,14 +142,22 @@ def make_pool(
         if modality == "MR":
             ct = part_samples(data, "CT", classes, split, "train")
             borrowed = _without([sample for sample in ct if sample.stack.row.hounsfield], choice)
-    sites: dict[str, list[tuple[Body, Site]]] = defaultdict(list)
-    for body in load_bodies(data, choice.bodies) if choice.images != REAL else ():
-        for site in body.sites:
-            if site.region in classes and site.region not in choice.omitted and site.last > site.first:
-                sites[site.region].append((body, site))
-    frozen = {region: tuple(found) for region, found in sites.items()}
+    bodies = load_bodies(data, choice.bodies) if choice.images != REAL else ()
+    shown = tuple(region for region in classes if region not in choice.omitted)
     own, lent, long = (grouped(_shown(found, choice.omitted)) for found in (real, borrowed, along))
-    return Pool(classes, modality, own, lent, frozen, long, choice.upright)
+    return Pool(classes, modality, own, lent, sites_of(bodies, modality, shown), long, choice.upright)
+
+
+def sites_of(
+    bodies: Iterable[Body], modality: str, regions: tuple[str, ...]
+) -> dict[str, tuple[tuple[Body, Site], ...]]:
+    """Return the sites of these regions, for MR each as many times as it is asked for."""
+    found: dict[str, list[tuple[Body, Site]]] = defaultdict(list)
+    for body in bodies:
+        for site in body.sites:
+            if site.region in regions and site.last > site.first:
+                found[site.region] += [(body, site)] * (site.often if modality == "MR" else 1)
+    return {region: tuple(pairs) for region, pairs in found.items()}
 
 
 def _without(found: Iterable[Sample], choice: Choice) -> tuple[Sample, ...]:

@@ -74,15 +74,12 @@ FAMILIES: Final[dict[str, dict[str, float]]] = {
 
 PLANAR: Final = ("dwi", "adc")
 """Families that are made with echo-planar sequences (model/training/diffusion.py)."""
+RARE: Final = (*PLANAR, "mra")
 SELDOM: Final = {
-    region: dict.fromkeys(("dwi", "adc", "mra"), share)
-    for regions, share in (
-        (("cspine", "tspine", "lspine"), 0.0),
-        (("shoulder", "arm", "elbow", "forearm", "hand", "thigh", "knee", "calf", "foot"), 0.4),
-    )
-    for region in regions
+    **dict.fromkeys(("cspine", "tspine", "lspine"), 0.0),
+    **dict.fromkeys(("shoulder", "arm", "elbow", "forearm", "hand", "thigh", "knee", "calf", "foot"), 0.4),
 }
-"""How often a region is scanned with a family against others: axial spines with T1, T2, gradient echo."""
+"""Families that some regions are seldom scanned with, and how often against others; axial spines never."""
 OFTEN: Final = {
     "t1": 0.27,
     "t2": 0.24,
@@ -138,8 +135,8 @@ class Contrast:
 
 def contrast(rng: np.random.Generator, region: str | None = None) -> Contrast:
     """Draw a sequence, one that the region is scanned with where it is given."""
-    seldom = SELDOM.get(region or "", {})
-    often = np.array([share * seldom.get(name, 1.0) for name, share in OFTEN.items()])
+    seldom = SELDOM.get(region or "", 1.0)
+    often = np.array([share * (seldom if name in RARE else 1.0) for name, share in OFTEN.items()])
     family = str(rng.choice(list(OFTEN), p=often / often.sum()))
     groups = dict(FAMILIES[family])
     if rng.random() < ANY_SHARE:

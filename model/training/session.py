@@ -16,7 +16,7 @@ from model.training.evaluate import FitEnergy, Judged, calibrate, compared, judg
 from model.training.page import Pictures
 from model.training.predictions import Network
 from model.training.report import Incoming, Report, about
-from model.training.sampler import REAL, Choice
+from model.training.sampler import REAL, Choice, choice_of
 from model.training.stages import Stage
 from model.weights_file import Weights, read_card, write_card
 
@@ -51,19 +51,6 @@ class Evaluated:
     judged: Mapping[str, tuple[Judged, ...]]
     before: Network | None
     earlier: Mapping[str, tuple[Judged, ...]]
-
-
-def choice_of(training: object) -> Choice:
-    """Return what of the data weights were trained on, as far as their card's record says so."""
-    record = training if isinstance(training, Mapping) else {}
-    config, everything = record.get("config", record), Choice()
-    return Choice(
-        str(config.get("images", everything.images)),
-        tuple(config.get("without", everything.without)),
-        tuple(config.get("bodies", everything.bodies)),
-        tuple(config.get("omitted", everything.omitted)),
-        float(config.get("upright", everything.upright)),
-    )
 
 
 def parts_of(choice: Choice) -> tuple[str, ...]:
@@ -150,7 +137,7 @@ def update_card(found: Evaluated, made: Report, data: Path, card: Path) -> None:
 
     Anatomies alone have a place of their own, as have sources that were left out of training to be judged on;
     both leave the other figures, and the weights' card, as they are. Raises EvaluationError where the markers
-    are missing.
+    are missing, and where of such weights nothing was scored that they left out.
     """
     modality = found.network.modality
     name = f"{modality} lengthwise" if found.network.weights.lengthwise else modality

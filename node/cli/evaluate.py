@@ -154,11 +154,12 @@ def _ladder(request: "Request", against: str, card: Path | None) -> str:
     """
     from model.training import card as cards
     from model.training import ladder, left_out, session
+    from model.training.sampler import choice_of
     from node.cli.judging import stages
 
     with _progress() as begin:
         found = session.evaluate(request, stages(), begin, fit_maximum_energy)
-    omitted = session.choice_of(found.network.weights.card.get("training")).omitted
+    omitted = choice_of(found.network.weights.card.get("training")).omitted
     parts, unknown = [], []
     for name, judged in found.judged.items():
         part = found.parts[name]

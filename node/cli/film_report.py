@@ -73,7 +73,7 @@ def report(request: FilmRequest, progress: Progress) -> str:
         origins = film_tables.origins(radiographs.read(request.data), sources)
         bodies = [provenance.Origin(source, licence, "projections", 1, 0)
                   for _, source, licence in provenance.ANATOMIES]  # fmt: skip
-        images = str(weights.card.get("training", {}).get("config", {}).get("images", sampler.MIXED))
+        images = sampler.choice_of(weights.card.get("training")).images
         every = (*origins, *(bodies if images != sampler.REAL else ()))
         card.insert(request.card, "XR figures", text)
         card.insert(request.card, "XR data", provenance.table(every))

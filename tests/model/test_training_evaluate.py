@@ -10,10 +10,10 @@ import pytest
 from model.classify import Classifier
 from model.regions import CT_CLASSES
 from model.training import card, experiments, predictions, provenance, session, split
-from model.training.cases import Part, left_out, part, synthetic
+from model.training.cases import EvaluationError, Part, left_out, part, synthetic
 from model.training.evaluate import Judged, calibrate, judge, outcome, score
 from model.training.report import from_json, to_json
-from model.training.sampler import Choice
+from model.training.sampler import Choice, choice_of
 from model.training.stages import NETWORK, SeriesOutput
 from model.weights_file import read_card
 from tests.model.evaluation import data_folder, weights
@@ -132,12 +132,12 @@ def test_calibration_softens_a_network_that_knows_nothing(data: Path, runs: Path
 def test_parts_follow_from_the_training() -> None:
     """Weights are judged on what they were not trained on: sources and anatomies left out."""
     assert session.parts_of(Choice()) == ("evaluation", "validation")
-    choice = session.choice_of(
+    choice = choice_of(
         {"config": {"without": ["heads"], "bodies": ["AM", "BP3D"]}, "before": {"without": []}}
     )
     assert session.parts_of(choice) == ("evaluation", "validation", "source:heads", "anatomy:AF")
-    assert session.parts_of(session.choice_of({"images": "real"}))[2:] == ("anatomy:AF",)
-    assert session.choice_of(None) == Choice()
+    assert session.parts_of(choice_of({"images": "real"}))[2:] == ("anatomy:AF",)
+    assert choice_of(None) == Choice()
 
 
 def test_origins_follow_the_choice(data: Path) -> None:
@@ -211,6 +211,9 @@ def test_sources_left_out_have_a_place_of_their_own(data: Path, runs: Path, tmp_
     assert text.startswith("<!-- CT figures: begin --><!-- CT figures: end -->")
     assert f"| one | all | 8 | 1 | {share} | {share} |" in text
     assert read_card(path) == before
+    with pytest.raises(EvaluationError, match="no source that was left out of training was scored"):
+        session.update_card(found, replace(made, parts=made.parts[:2]), data, model_card)
+    assert model_card.read_text(encoding="utf-8") == text
 
 
 def test_experiments_are_compared_on_the_same_slices(data: Path, runs: Path, tmp_path: Path) -> None:

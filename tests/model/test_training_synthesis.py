@@ -10,6 +10,7 @@ from model.regions import CT_CLASSES
 from model.training import augment, diffusion, looks, physique, texture
 from model.training.bodies import TISSUES, Body, Landmarks, Site, all_sites, centre_line, load_bodies
 from model.training.implants import implanted
+from model.training.sampler import sites_of
 from model.training.sequences import ANY, FAMILIES, GROUPS, OFTEN, SUPPRESSED, contrast
 from model.training.synthesis import (
     HOUNSFIELD,
@@ -210,6 +211,15 @@ def test_mr_brightness_keeps_the_order_of_its_sequence() -> None:
             assert drawn.family in ("t1", "gre")
             assert table[2] > table[3] or drawn.family == "gre"
     assert seen == {*FAMILIES, ANY}
+
+
+def test_prostates_are_drawn_more_often_in_mr_alone() -> None:
+    """What MR is asked for more often is no more often a CT; every other site counts once."""
+    body = person()
+    counts = {name: len(sites_of([body], name, ("pelvis",))["pelvis"]) for name in ("CT", "MR")}
+    assert counts["CT"] == sum(site.region == "pelvis" for site in body.sites)
+    assert counts["MR"] == counts["CT"] + 1
+    assert sites_of([body], "MR", ("knee",)).keys() == {"knee"}
 
 
 def test_spines_are_not_drawn_as_diffusion() -> None:
